@@ -1,0 +1,29 @@
+"""Controllers' timestamps: `2023-05-25 15:13:10.543400`, UTC where no zone is given."""
+
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def parse_timestamp(text: object) -> int:
+    """Microseconds since 1970 of an ISO 8601 time; ValueError names what was given."""
+    if not isinstance(text, str):
+        raise ValueError(f"timestamp {text!r} is not a string")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"timestamp {text[:64]!r} is not ISO 8601") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The UTC time of microseconds since 1970."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+def format_timestamp(micros: int) -> str:
+    """Microseconds since 1970 -> `2023-05-25T15:13:10.543400+00:00`, always with microseconds."""
+    return from_micros(micros).isoformat(timespec="microseconds")

@@ -1,0 +1,1 @@
+"""What every process shares: settings, JSON logs, metrics, health endpoints, shutdown."""

@@ -1,0 +1,25 @@
+"""The Prometheus metrics of every process of ours; their names are a contract with dashboards and the live screen."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+MESSAGES_IN = Counter("faces2_messages_in", "Messages taken in", ["source"])
+MESSAGES_OUT = Counter("faces2_messages_out", "Messages handed on and confirmed", ["target"])
+PASSED_BY = Counter("faces2_passed_by", "Messages that are not sensor frames", ["mode"])
+DEAD_LETTERS = Counter("faces2_dead_letters", "Messages that became dead letters", ["reason", "step"])
+ROWS = Counter("faces2_rows", "Rows written to decoded_data", ["path"])
+BATCH_ROWS = Histogram(
+    "faces2_batch_rows", "Rows of a batch", buckets=[1, 10, 100, 500, 1000, 2000, 5000, 10000, 20000]
+)
+BATCH_SECONDS = Histogram("faces2_batch_seconds", "Time to write a batch, commit included", ["step"])
+END_TO_END_SECONDS = Histogram(
+    "faces2_end_to_end_seconds",
+    "From the controller's timestamp to the committed row",
+    buckets=[0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 3600],
+)
+CACHE_HITS = Counter("faces2_cache_hits", "Look-ups of a sensor that the in-process map answered")
+CACHE_MISSES = Counter("faces2_cache_misses", "Look-ups of a sensor that the metadata does not know")
+METADATA_LOADS = Counter("faces2_metadata_loads", "Snapshots of the metadata loaded", ["source"])
+IN_FLIGHT = Gauge("faces2_in_flight", "Messages taken in and not yet confirmed", multiprocess_mode="livesum")
+QUEUED = Gauge("faces2_queued", "Messages kept to be sent later", multiprocess_mode="livesum")
+CONNECTED = Gauge("faces2_connected", "1 while connected", ["to"], multiprocess_mode="livemin")
+RETRIES = Counter("faces2_retries", "Tries again after a temporary failure", ["step"])

@@ -1,0 +1,233 @@
+"""Every setting, in one typed place: read from the environment (and `.env`) once, and checked.
+
+Each class is one part's settings; a field's environment variable is the class's prefix and the field's name. The table
+in docs/settings.md is written from here (`faces2 settings`), and a test holds the two together.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Identifier = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the text names the variable, what it held and what is allowed."""
+
+
+class Section(BaseSettings):
+    """A part's settings."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
+
+
+class PostgresSettings(Section):
+    """The metadata database."""
+
+    model_config = SettingsConfigDict(env_prefix="POSTGRES_")
+
+    host: str = Field("127.0.0.1", description="host of the metadata database")
+    port: Port = Field(5432, description="its port")
+    user: str = Field("faces2", description="its user")
+    password: SecretStr = Field(description="its password; make run generates one")
+    db: str = Field("faces2", description="its database")
+    schema_name: Identifier = Field(
+        "faces2", validation_alias="SCHEMA_PARAMS", description="schema that holds the metadata tables"
+    )
+
+
+class TimescaleSettings(Section):
+    """The time-series database."""
+
+    model_config = SettingsConfigDict(env_prefix="TIMESCALE_")
+
+    host: str = Field("127.0.0.1", description="host of TimescaleDB")
+    port: Port = Field(5433, description="its port")
+    user: str = Field("faces2", description="its user")
+    password: SecretStr = Field(description="its password; make run generates one")
+    db: str = Field("faces2", description="its database")
+    chunk_interval: str = Field("1 day", description="time that one chunk of decoded_data covers")
+    compress_after: str = Field("7 days", description="age at which chunks are compressed; off: never")
+    retention: str = Field("off", description="age at which rows are dropped, e.g. 365 days; off: never")
+
+
+class KafkaSettings(Section):
+    """The broker and the topics."""
+
+    model_config = SettingsConfigDict(env_prefix="KAFKA_")
+
+    brokers: str = Field("127.0.0.1:9092", description="bootstrap servers, host:port, comma-separated")
+    raw_topic: str = Field("raw-iot-data", description="messages as the controllers sent them")
+    processed_topic: str = Field("processed-iot-data", description="readings; log-compacted")
+    dead_letter_topic: str = Field("raw-iot-data-dead-letter", description="what could not be used, with its reason")
+    group_id: str = Field("faces2-pipeline", description="consumer group of the pipeline")
+    partitions: int = Field(4, ge=1, le=10_000, description="partitions of the topics when they are created")
+    replication: int = Field(1, ge=1, le=9, description="replicas of the topics when they are created")
+
+
+class RedisSettings(Section):
+    """The cache of metadata."""
+
+    model_config = SettingsConfigDict(env_prefix="REDIS_")
+
+    host: str = Field("127.0.0.1", description="host of Redis")
+    port: Port = Field(6379, description="its port")
+
+
+class MqttSettings(Section):
+    """The MQTT broker's listeners."""
+
+    model_config = SettingsConfigDict(env_prefix="MQTT_")
+
+    host: str = Field("127.0.0.1", description="host of Mosquitto")
+    port: Port = Field(1883, description="its listener inside the network, for the bridge")
+    tls_port: Port = Field(8883, description="its mTLS listener, for controllers")
+
+
+class CertgenSettings(Section):
+    """The certificate API."""
+
+    model_config = SettingsConfigDict(env_prefix="CERTGEN_")
+
+    url: str = Field("http://127.0.0.1:8080", description="where clients reach the certificate API")
+    host: str = Field("127.0.0.1", description="address that it listens on")
+    port: Port = Field(8080, description="port that it listens on")
+    dir: AbsolutePath = Field(
+        Path("data/certs"),
+        validate_default=True,
+        description="folder of the CA, the server's and the controllers' keys",
+    )
+    validity_days: int = Field(365, ge=1, le=3650, description="validity of a controller's certificate")
+    ca_validity_days: int = Field(3650, ge=30, le=36_500, description="validity of the CA")
+    renew_before_days: int = Field(30, ge=0, le=3650, description="a certificate with fewer days left is not reused")
+    server_names: str = Field(
+        "localhost,127.0.0.1,mosquitto", description="names and addresses of Mosquitto's certificate"
+    )
+
+
+class BridgeSettings(Section):
+    """The MQTT/Kafka bridge."""
+
+    model_config = SettingsConfigDict(env_prefix="BRIDGE_")
+
+    client_id: str = Field("faces2-bridge", description="MQTT client id; its persistent session")
+    http_port: Port = Field(9101, description="health and metrics")
+    max_in_flight: int = Field(1000, ge=1, le=65_535, description="messages taken from MQTT and not yet in Kafka")
+
+
+class PipelineSettings(Section):
+    """The pipeline."""
+
+    batch_size: int = Field(1000, ge=1, le=100_000, description="rows at which a batch is written")
+    processing_interval: int = Field(5, ge=1, le=3600, description="seconds of a window and between checkpoints")
+    max_batch_wait_ms: int = Field(1000, ge=10, le=60_000, description="how long a row may wait in a batch")
+    bundle_size: int = Field(2000, ge=1, le=100_000, description="records of one bundle")
+    pipeline_http_port: Port = Field(9102, description="health and metrics")
+    pipeline_crc_check: bool = Field(False, description="frames whose Modbus CRC does not hold are dead letters")
+    pipeline_start: Literal["earliest", "latest"] = Field(
+        "earliest", description="where a group without offsets starts"
+    )
+
+
+class FlinkSettings(Section):
+    """Flink."""
+
+    model_config = SettingsConfigDict(env_prefix="FLINK_")
+
+    jars: AbsolutePath = Field(
+        Path("~/.cache/faces2/beam-2.70.0"), validate_default=True, description="folder of Beam's and Flink's jars"
+    )
+    port: Port = Field(8081, description="Flink's REST port")
+    parallelism: int = Field(1, ge=1, le=1024, description="parallel subtasks, each with a Python worker")
+    checkpoint_dir: AbsolutePath = Field(
+        Path("data/flink/checkpoints"), validate_default=True, description="folder of the checkpoints"
+    )
+    heap: str = Field("1g", pattern=r"^\d+[mg]$", description="heap of the embedded Flink's JVM")
+
+
+class SimulatorSettings(Section):
+    """The controllers' simulator."""
+
+    model_config = SettingsConfigDict(env_prefix="SIMULATOR_")
+
+    interval: float = Field(5.0, gt=0, description="seconds between two frames of one sensor; real controllers take 30")
+    rate: float = Field(
+        0, ge=0, description="frames a second of all controllers together, instead of the interval; 0: off"
+    )
+    controllers: int = Field(4, ge=1, le=100_000, description="how many of the metadata's controllers are simulated")
+    seed: int = Field(1, description="seed of the values")
+    duration: float = Field(0, ge=0, description="seconds until it ends by itself; 0: never")
+    http_port: Port = Field(9103, description="health and metrics")
+    journal: AbsolutePath | None = Field(None, description="file that lists every acknowledged frame's values")
+    queue_size: int = Field(100_000, ge=1, description="messages that one controller keeps while it is offline")
+
+
+class ServiceSettings(Section):
+    """What every process takes."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe log line written")
+    http_host: str = Field("127.0.0.1", description="address of the health and metrics endpoints")
+
+
+class StackSettings(Section):
+    """The native stack."""
+
+    model_config = SettingsConfigDict(env_prefix="FACES2_")
+
+    data: AbsolutePath = Field(
+        Path("data"), validate_default=True, description="folder of all data, logs and keys of the native stack"
+    )
+    cache: AbsolutePath = Field(
+        Path("~/.cache/faces2"), validate_default=True, description="folder of downloads, shared by checkouts"
+    )
+    timescale: Literal["auto", "off"] = Field("auto", description="off: plain PostgreSQL instead of TimescaleDB")
+
+
+SECTIONS: tuple[type[Section], ...] = (
+    PostgresSettings,
+    TimescaleSettings,
+    KafkaSettings,
+    RedisSettings,
+    MqttSettings,
+    CertgenSettings,
+    BridgeSettings,
+    PipelineSettings,
+    FlinkSettings,
+    SimulatorSettings,
+    ServiceSettings,
+    StackSettings,
+)
+
+S = TypeVar("S", bound=Section)
+
+
+def load(section: type[S]) -> S:
+    """The section from the environment; SettingsError names every wrong variable, its value and what is allowed."""
+    try:
+        return section()
+    except ValidationError as error:
+        raise SettingsError(
+            "\n".join(_explain(section, e["loc"], e["msg"], e.get("input")) for e in error.errors())
+        ) from None
+
+
+def variable(section: type[Section], name: str) -> str:
+    """The environment variable of a field."""
+    alias = section.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else (section.model_config.get("env_prefix", "") + name).upper()
+
+
+def _explain(section: type[Section], location: tuple[int | str, ...], message: str, held: object) -> str:
+    place = str(location[0])
+    field = next((n for n in section.model_fields if place.lower() in (n, variable(section, n).lower())), None)
+    if field is None:
+        return f"{place}: {message}"
+    name = variable(section, field)
+    if message == "Field required":
+        return f"{name} is not set: {section.model_fields[field].description}"
+    shown = "***" if section.model_fields[field].annotation is SecretStr else repr(held)
+    return f"{name}={shown}: {message} ({section.model_fields[field].description})"
