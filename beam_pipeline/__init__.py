@@ -1,0 +1,1 @@
+"""The pipeline: settings -> graph, and its command line."""

@@ -2,9 +2,10 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
 from faces2.service.settings import SettingsError
 
 app = typer.Typer(
@@ -88,16 +89,18 @@ def bridge() -> None:
 
 @app.command(rich_help_panel=SERVICES)
 def pipeline(
-    runner: Annotated[str, typer.Option(help="direct (bounded) or flink (embedded)")] = "flink",
+    runner: Annotated[Literal["direct", "flink"], typer.Option(help="direct: bounded; flink: embedded")] = "flink",
     mode: Annotated[
-        str, typer.Option(help="full: raw -> table and processed; process: raw -> processed; sink: processed -> table")
+        Literal["full", "process", "sink"],
+        typer.Option(help="full: raw to table and processed; process: raw to processed; sink: processed to table"),
     ] = "full",
-    max_records: Annotated[int | None, typer.Option("--max", help="end after so many records")] = None,
+    max_records: Annotated[int | None, typer.Option("--max", help="direct: end after so many records")] = None,
 ) -> None:
     """Decode frames and write them to TimescaleDB."""
+    from faces2.beam_pipeline.main import Mode, RunnerName
     from faces2.beam_pipeline.main import main as decode
 
-    decode(runner=runner, mode=mode, max_records=max_records)
+    decode(RunnerName(runner), Mode(mode), max_records)
 
 
 @app.command(rich_help_panel=SERVICES)

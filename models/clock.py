@@ -1,6 +1,9 @@
 """Controllers' timestamps: `2023-05-25 15:13:10.543400`, UTC where no zone is given."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+
+Clock = Callable[[], datetime]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -27,3 +30,8 @@ def from_micros(micros: int) -> datetime:
 def format_timestamp(micros: int) -> str:
     """Microseconds since 1970 -> `2023-05-25T15:13:10.543400+00:00`, always with microseconds."""
     return from_micros(micros).isoformat(timespec="microseconds")
+
+
+def utc_now() -> datetime:
+    """The clock that is used unless another is passed in."""
+    return datetime.now(UTC)

@@ -1,9 +1,18 @@
 """Dead letters: what could not be used, unchanged, with the reason from one closed list."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 VERSION = "1"
+
+DEAD = "dead"
+"""The tagged output on which a step hands over its dead letters."""
+
+Record = tuple[bytes | None, bytes | None]
+"""Key and value of a Kafka record, either of which may be missing."""
 
 
 class Reason(StrEnum):
@@ -35,7 +44,7 @@ class RejectedError(ValueError):
 class DeadLetter:
     """The original record and why it is here; `failed_at` is ISO 8601."""
 
-    value: bytes
+    value: bytes | None
     key: bytes | None
     reason: Reason
     detail: str
@@ -54,3 +63,17 @@ class DeadLetter:
             "version": VERSION,
         }
         return [(name, text.encode("utf-8", "backslashreplace")) for name, text in texts.items()]
+
+
+class Rejected(NamedTuple):
+    """A record that a step could not use, and why."""
+
+    record: Record
+    reason: Reason
+    detail: str
+
+
+def to_dead_letters(rejected: Iterable[Rejected], step: str, topic: str, now: datetime) -> list[DeadLetter]:
+    """The dead letters of a step for records of `topic`."""
+    failed_at = now.isoformat()
+    return [DeadLetter(value, key, reason, detail, step, topic, failed_at) for (key, value), reason, detail in rejected]

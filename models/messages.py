@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
 from faces2.models.dead_letter import Reason, RejectedError
 from faces2.models.topic import BadTopicError, parse_topic
-from pydantic import BaseModel, ConfigDict, Field
 
 MAX_PAYLOAD_BYTES = 64 * 1024
 

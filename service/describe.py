@@ -1,8 +1,9 @@
 """The settings as a Markdown table: docs/settings.md is this text, and a test holds the two together."""
 
-from faces2.service.settings import SECTIONS, Section, variable
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
+
+from faces2.service.settings import SECTIONS, Section, variable
 
 
 def settings_table() -> str:

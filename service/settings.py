@@ -86,6 +86,9 @@ class MqttSettings(Section):
     host: str = Field("127.0.0.1", description="host of Mosquitto")
     port: Port = Field(1883, description="its listener inside the network, for the bridge")
     tls_port: Port = Field(8883, description="its mTLS listener, for controllers")
+    tls_bind: str = Field(
+        "127.0.0.1", description="address of the native stack's mTLS listener; 0.0.0.0: let controllers in"
+    )
 
 
 class CertgenSettings(Section):
@@ -143,8 +146,8 @@ class FlinkSettings(Section):
     )
     port: Port = Field(8081, description="Flink's REST port")
     parallelism: int = Field(1, ge=1, le=1024, description="parallel subtasks, each with a Python worker")
-    checkpoint_dir: AbsolutePath = Field(
-        Path("data/flink/checkpoints"), validate_default=True, description="folder of the checkpoints"
+    work_dir: AbsolutePath = Field(
+        Path("data/flink"), validate_default=True, description="folder of checkpoints and other files of a run"
     )
     heap: str = Field("1g", pattern=r"^\d+[mg]$", description="heap of the embedded Flink's JVM")
 
@@ -185,6 +188,8 @@ class StackSettings(Section):
         Path("~/.cache/faces2"), validate_default=True, description="folder of downloads, shared by checkouts"
     )
     timescale: Literal["auto", "off"] = Field("auto", description="off: plain PostgreSQL instead of TimescaleDB")
+    without: str = Field("", description="parts that are not started, comma-separated, e.g. simulator")
+    kafka_controller_port: Port | None = Field(None, description="port of Kafka's controller; the broker's port + 1")
 
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -205,10 +210,13 @@ SECTIONS: tuple[type[Section], ...] = (
 S = TypeVar("S", bound=Section)
 
 
-def load(section: type[S]) -> S:
-    """The section from the environment; SettingsError names every wrong variable, its value and what is allowed."""
+def load(section: type[S], **overrides: object) -> S:
+    """The section from the environment, fields given as `overrides` first.
+
+    SettingsError names every wrong variable, its value and what is allowed.
+    """
     try:
-        return section()
+        return section(**overrides)
     except ValidationError as error:
         raise SettingsError(
             "\n".join(_explain(section, e["loc"], e["msg"], e.get("input")) for e in error.errors())

@@ -1,0 +1,139 @@
+"""Kafka: records in by Beam's native read; readings and dead letters out within the bundle, flushed before it ends."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.kafka import ReadFromKafka
+from apache_beam.pvalue import PCollection
+from confluent_kafka import KafkaError, Message, Producer
+
+from faces2.models.batches import Readings
+from faces2.models.clock import format_timestamp
+from faces2.models.dead_letter import DeadLetter
+from faces2.models.messages import reading_key
+from faces2.service import metrics
+from faces2.service.settings import KafkaSettings
+
+FLUSH_SECONDS = 60
+
+Headers = list[tuple[str, str | bytes | None]]
+
+OutRecord = tuple[str, bytes | None, bytes | None, Headers]
+"""Topic, key, value and headers of a record to be sent."""
+
+
+class DeliveryError(Exception):
+    """Kafka did not confirm a record; the bundle fails and is done again."""
+
+
+def read_records(
+    settings: KafkaSettings, topic: str, expansion_service: str, start: str, max_records: int | None = None
+) -> ReadFromKafka:
+    """Records (key, value) of `topic`; the group's offsets follow the runner's completed checkpoints."""
+    return ReadFromKafka(
+        consumer_config={
+            "bootstrap.servers": settings.brokers,
+            "group.id": settings.group_id,
+            "auto.offset.reset": start,
+            "enable.auto.commit": "false",
+        },
+        topics=[topic],
+        commit_offset_in_finalize=True,
+        max_num_records=max_records,
+        expansion_service=expansion_service,
+    )
+
+
+def producer(settings: KafkaSettings) -> Producer:
+    """A producer that confirms only what all replicas have, in order and once."""
+    return Producer(
+        {
+            "bootstrap.servers": settings.brokers,
+            "acks": "all",
+            "enable.idempotence": True,
+            "compression.type": "lz4",
+            "linger.ms": 5,
+            "queue.buffering.max.messages": 1_000_000,
+            "queue.buffering.max.kbytes": 262_144,
+            "message.max.bytes": 4_194_304,
+        }
+    )
+
+
+def reading_records(topic: str, readings: Readings) -> Iterable[OutRecord]:
+    """One record a reading, keyed `device_id:datapoint_id` (shape: models.messages.Reading)."""
+    columns = (readings.device_id, readings.datapoint_id, readings.value, readings.micros)
+    micros, stamp = None, b""
+    for device_id, datapoint_id, value, at in zip(*(column.tolist() for column in columns), strict=True):
+        if at != micros:
+            micros, stamp = at, format_timestamp(at).encode()
+        text = b'{"device_id":%d,"datapoint_id":%d,"value":%r,"timestamp":"%b"}' % (
+            device_id,
+            datapoint_id,
+            value,
+            stamp,
+        )
+        yield topic, reading_key(device_id, datapoint_id), text, []
+
+
+def dead_letter_records(topic: str, letters: list[DeadLetter]) -> Iterable[OutRecord]:
+    """One record a dead letter: the original bytes and key, the reason in headers."""
+    for letter in letters:
+        metrics.DEAD_LETTERS.labels(reason=letter.reason.value, step=letter.step).inc()
+        yield topic, letter.key, letter.value, list(letter.headers())
+
+
+class WriteRecords(beam.PTransform):
+    """Sends each batch's records to Kafka and gives nothing on; a record that is not confirmed fails the bundle."""
+
+    def __init__(
+        self, settings: KafkaSettings, topic: str, to_records: Callable[[str, Any], Iterable[OutRecord]]
+    ) -> None:
+        super().__init__()
+        self._fn = _SendFn(settings, topic, to_records)
+
+    def expand(self, batches: PCollection) -> PCollection:
+        sent: PCollection = batches | "Send" >> beam.ParDo(self._fn)
+        return sent
+
+
+class _SendFn(beam.DoFn):
+    def __init__(
+        self, settings: KafkaSettings, topic: str, to_records: Callable[[str, Any], Iterable[OutRecord]]
+    ) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._to_records = to_records
+
+    def setup(self) -> None:
+        self._producer = producer(self._settings)
+
+    def start_bundle(self) -> None:
+        self._sent = 0
+        self._error: KafkaError | None = None
+
+    def process(self, batch: Any) -> None:
+        for topic, key, value, headers in self._to_records(self._topic, batch):
+            self._send(topic, key, value, headers)
+
+    def finish_bundle(self) -> None:
+        if not self._sent:
+            return
+        left = self._producer.flush(FLUSH_SECONDS)
+        if self._error or left:
+            raise DeliveryError(f"{self._topic}: {self._error or f'{left} records not confirmed in {FLUSH_SECONDS} s'}")
+        metrics.MESSAGES_OUT.labels(target=self._topic).inc(self._sent)
+
+    def _send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        self._sent += 1
+        while True:
+            try:
+                self._producer.produce(topic, value, key, headers=headers, on_delivery=self._delivered)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                return
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        self._error = self._error or error

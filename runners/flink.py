@@ -1,0 +1,164 @@
+"""Flink: the embedded mini cluster of Beam's job server, with Python workers of their own beside it."""
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import apache_beam as beam
+import grpc
+import requests
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult, PipelineState
+from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from faces2.io.kafka import read_records
+from faces2.runners.base import Build
+from faces2.runners.jvm import Jvm, free_ports
+from faces2.service.health import Check
+from faces2.service.logs import get_logger
+from faces2.service.settings import FlinkSettings, KafkaSettings, PipelineSettings
+from faces2.service.shutdown import on_signals
+
+START_SECONDS = 60
+STATE_SECONDS = 1.0
+
+log = get_logger(__name__)
+
+
+class JobError(RuntimeError):
+    """The job ended, though a stream never should."""
+
+
+class EmbeddedFlinkRunner:
+    """Starts the JVMs, submits the graph and watches the job. When anything of it dies it raises: the supervisor starts
+    the whole anew, and the job goes on from the consumer group's offsets."""
+
+    side_inputs = False  # Beam on Flink can not checkpoint a stage that takes one (decision 0005)
+
+    def __init__(self, flink: FlinkSettings, kafka: KafkaSettings, pipeline: PipelineSettings) -> None:
+        self._flink = flink
+        self._kafka = kafka
+        self._pipeline = pipeline
+        self._state = PipelineState.UNKNOWN
+        self._work = _empty(flink.work_dir)
+        self._metrics = _empty(flink.work_dir / "metrics")
+        self.registry = CollectorRegistry()
+        MultiProcessCollector(self.registry, str(self._metrics))
+        self.checks: Mapping[str, Check] = {"flink": self._check}
+
+    def run(self, build: Build, topic: str) -> None:
+        """Streams until SIGTERM or SIGINT."""
+        stop = on_signals()
+        with ExitStack() as stack:
+            job_port, artifact_port, expansion_port, worker_port = free_ports(4)
+            server = self._start_job_server(job_port, artifact_port)
+            stack.callback(server.stop)
+            expansion = self._start_expansion(expansion_port)
+            stack.callback(expansion.stop)
+            workers = self._start_workers(worker_port)
+            stack.callback(workers.stop, 0)
+            expansion.wait_for_port(expansion_port, START_SECONDS)
+            pipeline = beam.Pipeline(options=PipelineOptions(self._options(job_port, worker_port)))
+            read = read_records(self._kafka, topic, f"localhost:{expansion_port}", self._pipeline.pipeline_start)
+            build(pipeline, read)
+            server.wait_for_port(job_port, START_SECONDS)
+            result = pipeline.run()
+            expansion.stop()
+            self._watch(result, server, stop)
+
+    def _watch(self, result: PipelineResult, server: Jvm, stop: threading.Event) -> None:
+        while not stop.wait(STATE_SECONDS):
+            if failure := server.failure():
+                raise JobError(failure)
+            self._state = result.state
+            if PipelineState.is_terminal(self._state):
+                raise JobError(f"the job is {self._state}")
+        self._state = PipelineState.STOPPED
+        log.info("stopping the job")
+        result.cancel()
+
+    def _check(self) -> str | None:
+        if self._state != PipelineState.RUNNING:
+            return f"the job is {self._state}"
+        jobs = requests.get(f"http://127.0.0.1:{self._flink.port}/jobs/overview", timeout=2).json()["jobs"]
+        states = [job["state"] for job in jobs]
+        return None if "RUNNING" in states else f"Flink's jobs are {states}"
+
+    def _start_job_server(self, port: int, artifact_port: int) -> Jvm:
+        config = {
+            "rest.bind-port": self._flink.port,
+            "rest.port": self._flink.port,
+            "rest.bind-address": "127.0.0.1",
+            "rest.address": "127.0.0.1",
+            "taskmanager.memory.network.min": "64mb",
+            "taskmanager.memory.network.max": "64mb",
+            "taskmanager.numberOfTaskSlots": self._flink.parallelism,
+            "restart-strategy.type": "exponential-delay",
+            "restart-strategy.exponential-delay.initial-backoff": "500 ms",
+            "restart-strategy.exponential-delay.max-backoff": "10 s",
+            "execution.checkpointing.tolerable-failed-checkpoints": 100,
+        }
+        (self._work / "flink-conf.yaml").write_text("".join(f"{key}: {value}\n" for key, value in config.items()))
+        arguments = [
+            "--flink-master=[local]",
+            f"--flink-conf-dir={self._work}",
+            "--job-host=localhost",
+            f"--job-port={port}",
+            f"--artifact-port={artifact_port}",
+            "--expansion-port=-1",
+            f"--artifacts-dir={self._work}/artifacts",
+        ]
+        main_class = "org.apache.beam.runners.flink.FlinkJobServerDriver"
+        return Jvm("flink", self._flink.jars, self._flink.heap, main_class, arguments)
+
+    def _start_expansion(self, port: int) -> Jvm:
+        staged = self._work / "staged"  # the job server has all jars on its class path: nothing is to be uploaded
+        staged.write_text("")
+        arguments = [
+            str(port),
+            "--defaultEnvironmentType=EMBEDDED",
+            "--experiments=use_deprecated_read",
+            f"--filesToStage={staged}",
+        ]
+        main_class = "org.apache.beam.sdk.expansion.service.ExpansionService"
+        return Jvm("expansion", self._flink.jars, "256m", main_class, arguments)
+
+    def _start_workers(self, port: int) -> grpc.Server:
+        # Beam's pool starts `python`, and the workers' metrics go through files that this process sums up.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._metrics)
+        _, server = BeamFnExternalWorkerPoolServicer.start(use_process=True, port=port)
+        return server
+
+    def _options(self, job_port: int, worker_port: int) -> list[str]:
+        interval_ms = self._pipeline.processing_interval * 1000
+        checkpoints = _empty(self._work / "checkpoints")
+        return [
+            "--runner=PortableRunner",
+            f"--job_endpoint=localhost:{job_port}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config=localhost:{worker_port}",
+            f"--sdk_worker_parallelism={self._flink.parallelism}",
+            "--job_name=faces2",
+            "--streaming",
+            "--experiments=use_deprecated_read",
+            f"--parallelism={self._flink.parallelism}",
+            f"--checkpointing_interval={interval_ms}",
+            f"--state_backend_storage_path={_empty(self._work / 'checkpoints').as_uri()}",
+            "--finish_bundle_before_checkpointing",
+            f"--max_bundle_size={self._pipeline.bundle_size}",
+            f"--max_bundle_time_mills={self._pipeline.max_batch_wait_ms}",
+        ]
+
+
+def _empty(folder: Path) -> Path:
+    """Nothing of an earlier run is used: a new job goes on from the consumer group's offsets, not from a checkpoint."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
