@@ -52,7 +52,7 @@ class Graph:
                 self.timescale, self.pipeline.batch_size, self.source_topic
             )
             dead.append(refused | "Unwindow" >> beam.WindowInto(GlobalWindows()))
-        if self.mode is not Mode.SINK:
+        if self.mode is Mode.PROCESS or (self.mode is Mode.FULL and self.pipeline.pipeline_publish):
             windows | "Publish" >> WriteRecords(self.kafka, self.kafka.processed_topic, reading_records)
         (
             dead

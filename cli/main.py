@@ -97,7 +97,8 @@ def pipeline(
     max_records: Annotated[int | None, typer.Option("--max", help="direct: end after so many records")] = None,
 ) -> None:
     """Decode frames and write them to TimescaleDB."""
-    from faces2.beam_pipeline.main import Mode, RunnerName
+    from faces2.beam_pipeline.graph import Mode
+    from faces2.beam_pipeline.main import RunnerName
     from faces2.beam_pipeline.main import main as decode
 
     decode(RunnerName(runner), Mode(mode), max_records)

@@ -70,7 +70,9 @@ class _ReadFn(beam.DoFn):
                 for message in consumer.consume(POLL_RECORDS, POLL_SECONDS):
                     if message.error():
                         raise KafkaException(message.error())
-                    position = message.offset() + 1
+                    offset = message.offset()
+                    assert offset is not None, "a record that was read has an offset"
+                    position = offset + 1
                     if position > part.stop:
                         break
                     yield message.key(), message.value()

@@ -49,7 +49,7 @@ class Datapoint:
 def parse_hex(text: object) -> bytes:
     """The bytes of a hex frame, with or without spaces, in either case; FrameError says what is wrong."""
     if not isinstance(text, str):
-        raise FrameError(f"data {str(text)[:64]!r} is not a string of hex digits")
+        raise FrameError(f"data is a {type(text).__name__}, not a string of hex digits")
     try:
         frame = bytes.fromhex(text)
     except ValueError:
@@ -82,6 +82,8 @@ def layout_of(datapoint: Datapoint) -> Layout:
         raise LayoutError(f"{datapoint.label}: length {datapoint.length} is not 1 to 8 bytes")
     if datapoint.offset < 0:
         raise LayoutError(f"{datapoint.label}: offset {datapoint.offset} is negative")
+    if not -18 <= datapoint.decimals <= 18:
+        raise LayoutError(f"{datapoint.label}: decimals {datapoint.decimals} is not -18 to 18")
     return Layout(datapoint.offset, datapoint.length, kind, byteorder)
 
 
@@ -93,11 +95,12 @@ def decode(frame: bytes, datapoint: Datapoint) -> float:
         raise FrameError(f"{datapoint.label}: bytes {layout.offset} to {layout.end - 1} of a frame of {len(frame)}")
     if layout.kind == "f":
         (number,) = struct.unpack(_struct_format(layout), raw)
-        if not math.isfinite(number):
-            raise FrameError(f"{datapoint.label}: {raw.hex()} is no finite number")
     else:
         number = int.from_bytes(raw, layout.byteorder, signed=layout.kind == "i")
-    return float(number / 10.0**datapoint.decimals)
+    value = float(number / 10.0**datapoint.decimals)
+    if not math.isfinite(value):
+        raise FrameError(f"{datapoint.label}: {raw.hex()} is no finite number")
+    return value
 
 
 def encode(frame: bytearray, datapoint: Datapoint, value: float) -> None:
@@ -106,6 +109,8 @@ def encode(frame: bytearray, datapoint: Datapoint, value: float) -> None:
     if layout.end > len(frame):
         raise FrameError(f"{datapoint.label}: bytes {layout.offset} to {layout.end - 1} of a frame of {len(frame)}")
     scaled = value * 10.0**datapoint.decimals
+    if not math.isfinite(scaled):
+        raise FrameError(f"{datapoint.label}: {value} is no finite number")
     try:
         if layout.kind == "f":
             raw = struct.pack(_struct_format(layout), scaled)

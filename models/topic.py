@@ -40,19 +40,3 @@ def parse_topic(text: str) -> Topic:
 def sensor_topic(mac: str, connector: int, position: int, kind: str = "tele") -> str:
     """The topic on which the sensor at pin `position` of connector J`connector` reports."""
     return f"{kind}/f2-{mac}/{SENSOR_MODE}/J{connector}/sensor-{position}"
-
-
-def connector_number(connector: str) -> int:
-    """`J1` or `1` -> 1; ValueError for anything else."""
-    number = int(connector.removeprefix("J"))
-    if not 1 <= number <= 4:
-        raise ValueError(f"connector {connector!r} is not J1..J4")
-    return number
-
-
-def sensor_position(component: str) -> int:
-    """`sensor-2` -> 2; ValueError for anything else."""
-    name, _, number = component.partition("-")
-    if name != "sensor" or not number.isdecimal() or not 1 <= int(number) <= 6:
-        raise ValueError(f"component {component!r} is not sensor-1..sensor-6")
-    return int(number)

@@ -150,7 +150,7 @@ class EmbeddedFlinkRunner:
             "--experiments=use_deprecated_read",
             f"--parallelism={self._flink.parallelism}",
             f"--checkpointing_interval={interval_ms}",
-            f"--state_backend_storage_path={_empty(self._work / 'checkpoints').as_uri()}",
+            f"--state_backend_storage_path={checkpoints.as_uri()}",
             "--finish_bundle_before_checkpointing",
             f"--max_bundle_size={self._pipeline.bundle_size}",
             f"--max_bundle_time_mills={self._pipeline.max_batch_wait_ms}",

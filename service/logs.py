@@ -2,8 +2,10 @@
 
 import logging
 import sys
+from functools import partial
 
 import structlog
+from structlog.typing import EventDict
 
 
 def configure(service: str, level: str = "INFO") -> None:
@@ -29,6 +31,7 @@ def configure(service: str, level: str = "INFO") -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                partial(_add_service, service),
                 structlog.processors.JSONRenderer(),
             ],
         )
@@ -36,7 +39,12 @@ def configure(service: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    structlog.contextvars.bind_contextvars(service=service)
+
+
+def _add_service(service: str, _: object, __: str, event: EventDict) -> EventDict:
+    """No context variable: a new thread would not have it."""
+    event["service"] = service
+    return event
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -131,6 +131,7 @@ class PipelineSettings(Section):
     bundle_size: int = Field(2000, ge=1, le=100_000, description="records of one bundle")
     pipeline_http_port: Port = Field(9102, description="health and metrics")
     pipeline_crc_check: bool = Field(False, description="frames whose Modbus CRC does not hold are dead letters")
+    pipeline_publish: bool = Field(True, description="mode full: readings also go to the processed topic")
     pipeline_start: Literal["earliest", "latest"] = Field(
         "earliest", description="where a group without offsets starts"
     )

@@ -41,8 +41,9 @@ def decode_group(group: FrameGroup) -> tuple[Readings, list[Rejected]]:
     short = [f"{datapoint.label}: outside {size} bytes" for datapoint, layout in layouts if layout.end > size]
 
     values = np.empty((count, len(fitting)))
-    for column, (datapoint, layout) in enumerate(fitting):
-        values[:, column] = numbers(matrix[:, layout.offset : layout.end], layout) / 10.0**datapoint.decimals
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+        for column, (datapoint, layout) in enumerate(fitting):
+            values[:, column] = numbers(matrix[:, layout.offset : layout.end], layout) / 10.0**datapoint.decimals
     finite = np.isfinite(values)
 
     rejected = _reject(group, [datapoint for datapoint, _ in fitting], finite, short, list(broken))

@@ -31,9 +31,10 @@ def parse_record(value: bytes | None, check_crc: bool = False) -> RawFrame | str
     try:
         mode = message["mode"]
         if mode != SENSOR_MODE:
-            if mode in OTHER_MODES:
-                return str(mode)
-            raise RejectedError(Reason.BAD_MESSAGE, f"mode {str(mode)[:64]!r} is unknown")
+            if isinstance(mode, str) and mode in OTHER_MODES:
+                return mode
+            shown = repr(mode[:64]) if isinstance(mode, str) else type(mode).__name__
+            raise RejectedError(Reason.BAD_MESSAGE, f"mode {shown} is unknown")
         mac, connector, component = message["device_mac"], message["connector"], message["component"]
         payload = message["payload"]
         timestamp, data = payload["timestamp"], payload["data"]

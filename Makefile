@@ -1,0 +1,42 @@
+# FACES2 on this machine. Everything that is missing is installed; data/ holds all that is written.
+CACHE := $(or $(FACES2_CACHE),$(HOME)/.cache/faces2)
+FACES2 := .venv/bin/faces2
+
+.DEFAULT_GOAL := help
+.PHONY: help run up down status test lint lock clean clean-cache bootstrap
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: bootstrap ## start everything and show it live; FOR=60: end after 60 s and check every row
+	@$(FACES2) run $(if $(FOR),--for $(FOR))
+
+up: bootstrap ## start everything in the background
+	@$(FACES2) up
+
+down: bootstrap ## stop everything; the data stays
+	@$(FACES2) down
+
+status: bootstrap ## show the parts
+	@$(FACES2) status
+
+test: bootstrap ## every test; starts a stack of its own where one is needed
+	@.venv/bin/pytest
+
+lint: bootstrap ## ruff and mypy
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@cd docs && ../.venv/bin/mypy --config-file ../pyproject.toml # not from here: mypy would take io/ for the standard library's
+
+lock: bootstrap ## write requirements.lock anew from pyproject.toml
+	@.venv/bin/uv pip compile -q --generate-hashes --all-extras -o requirements.lock pyproject.toml
+
+clean: ## stop everything, remove data, .venv and what was built; downloads stay in the cache
+	@if [ -x $(FACES2) ] && [ -d data/run ]; then $(FACES2) down; fi
+	rm -rf data .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+clean-cache: ## remove the downloads, too
+	rm -rf "$(CACHE)"
+
+bootstrap:
+	@stack/bootstrap.sh

@@ -1,0 +1,86 @@
+"""The parts of the stack, in the order of starting: brokers and databases, then our own services."""
+
+import sys
+from pathlib import Path
+
+from faces2.service.settings import (
+    BridgeSettings,
+    CertgenSettings,
+    FlinkSettings,
+    PipelineSettings,
+    ServiceSettings,
+    SimulatorSettings,
+    StackSettings,
+    load,
+)
+from faces2.stack import brokers, databases, ready
+from faces2.stack.environment import Folders
+from faces2.stack.preflight import Port
+from faces2.stack.program import Program, port
+from faces2.stack.shell import StackError, die_with_parent
+
+NAMES = ("timescaledb", "postgresql", "redis", "kafka", "certgen", "mosquitto", "pipeline", "bridge", "simulator")
+"""In the order of starting; they stop the other way round: first what sends, last what stores."""
+
+FACES2 = str(Path(sys.executable).with_name("faces2"))
+
+
+def programs(folders: Folders) -> list[Program]:
+    """The parts that are wanted; StackError if FACES2_WITHOUT names one that does not exist."""
+    left_out = {name.strip() for name in load(StackSettings).without.split(",")} - {""}
+    if unknown := left_out - set(NAMES):
+        raise StackError(f"FACES2_WITHOUT={','.join(sorted(unknown))}: the parts are {', '.join(NAMES)}.")
+    http = load(ServiceSettings).http_host
+    every = [
+        databases.timescale(folders),
+        databases.metadata(folders),
+        brokers.redis(folders),
+        brokers.kafka(folders, FACES2),
+        _certgen(),
+        brokers.mosquitto(folders),
+        _pipeline(http),
+        _bridge(http),
+        _simulator(http),
+    ]
+    return [program for program in every if program.name not in left_out]
+
+
+def _certgen() -> Program:
+    """Makes the CA and Mosquitto's certificate before it answers."""
+    settings = load(CertgenSettings)
+    return _service("certgen", ["certgen"], port(settings, "port"))
+
+
+def _pipeline(http: str) -> Program:
+    """Embedded Flink: its JVM is a child of the process, which ends it."""
+    served = port(load(PipelineSettings), "pipeline_http_port", http)
+    needs = ("kafka", "redis", "postgresql", "timescaledb")
+    command = ["pipeline", "--runner", "flink", "--mode", "full"]
+    return _service("pipeline", command, served, port(load(FlinkSettings), "port"), needs=needs, stop_seconds=40)
+
+
+def _bridge(http: str) -> Program:
+    served = port(load(BridgeSettings), "http_port", http)
+    return _service("bridge", ["bridge"], served, needs=("kafka", "mosquitto"), stop_seconds=20)
+
+
+def _simulator(http: str) -> Program:
+    """After the bridge: Mosquitto keeps messages for a subscriber only once that has subscribed."""
+    served = port(load(SimulatorSettings), "http_port", http)
+    needs = ("certgen", "mosquitto", "postgresql", "bridge", "pipeline")
+    return _service("simulator", ["simulate"], served, needs=needs, stop_seconds=20)
+
+
+def _service(
+    name: str, arguments: list[str], served: Port, *others: Port, needs: tuple[str, ...] = (), stop_seconds: int = 10
+) -> Program:
+    url = f"http://{served.host}:{served.number}"
+    return Program(
+        name,
+        die_with_parent([FACES2, *arguments]),
+        lambda: ready.http(f"{url}/health/ready"),
+        url,
+        ports=(served, *others),
+        needs=needs,
+        stop_seconds=stop_seconds,
+    )
