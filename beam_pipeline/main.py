@@ -49,10 +49,11 @@ def main(runner: RunnerName, mode: Mode, max_records: int | None = None) -> None
     database = None if mode is Mode.PROCESS else load(TimescaleSettings)
     with ExitStack() as stack:
         metadata = None if mode is Mode.SINK else _metadata(stack, engine)
-        checks = {**_checks(kafka, database), **engine.checks}
-        health = HealthServer(service.http_host, pipeline.pipeline_http_port, checks, engine.registry)
-        health.start()
-        stack.callback(health.stop)
+        if engine.streaming:
+            checks = {**_checks(kafka, database), **engine.checks}
+            health = HealthServer(service.http_host, pipeline.pipeline_http_port, checks, engine.registry)
+            health.start()
+            stack.callback(health.stop)
         graph = Graph(mode, kafka, database, pipeline, metadata)
         try:
             engine.run(graph.build, graph.source_topic)

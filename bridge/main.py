@@ -3,10 +3,8 @@
 import sys
 from functools import partial
 
-from paho.mqtt.client import Client, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
-
 from faces2.bridge.bridge import Bridge
+from faces2.bridge.client import mqtt_client
 from faces2.bridge.delivery import Delivery, KafkaFailedError, kafka_producer
 from faces2.bridge.health import kafka_check
 from faces2.models.clock import utc_now
@@ -23,8 +21,7 @@ def main() -> None:
     logs.configure("bridge", service.log_level)
     stop = on_signals()
     delivery = Delivery(partial(kafka_producer, kafka), kafka, utc_now)
-    client = Client(CallbackAPIVersion.VERSION2, settings.client_id, protocol=MQTTv5, manual_ack=True)
-    bridge = Bridge(client, delivery, mqtt=mqtt, kafka=kafka, settings=settings)
+    bridge = Bridge(mqtt_client(settings.client_id), delivery, mqtt=mqtt, kafka=kafka, settings=settings)
     checks = {"mqtt": lambda: None if bridge.ready else "not connected", "kafka": kafka_check(delivery.producer)}
     health = HealthServer(service.http_host, settings.http_port, checks)
     health.start()

@@ -18,6 +18,9 @@ class Runner(Protocol):
     side_inputs: bool
     """Whether its checkpoints survive a side input; if not, workers load the metadata themselves."""
 
+    streaming: bool
+    """Whether it runs until it is told to stop, as a service with health and metrics."""
+
     registry: CollectorRegistry
     """Where the metrics of its workers are found."""
 

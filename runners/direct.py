@@ -16,6 +16,7 @@ class DirectRunner:
     """Reads each partition from its start, or up to `max_records` in all, and ends."""
 
     side_inputs = True
+    streaming = False
     registry: CollectorRegistry = REGISTRY
     checks: Mapping[str, Check] = {}
 

@@ -39,6 +39,7 @@ class EmbeddedFlinkRunner:
     """Starts the JVMs, submits the graph and watches the job. When anything of it dies it raises: the supervisor starts
     the whole anew, and the job goes on from the consumer group's offsets."""
 
+    streaming = True
     side_inputs = False  # Beam on Flink can not checkpoint a stage that takes one (decision 0005)
 
     def __init__(self, flink: FlinkSettings, kafka: KafkaSettings, pipeline: PipelineSettings) -> None:

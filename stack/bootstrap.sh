@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 export LC_ALL=C.UTF-8
 UV=0.13.9
 STAMP=.venv/.faces2-stamp
+SYNCING=.venv/.faces2-syncing
 
 fail() { echo "faces2: $*" >&2; exit 1; }
 
@@ -44,16 +45,19 @@ python=$(find_python) || { install_python; python=$(find_python) || fail "This s
 began=$(date +%s)
 echo "... Python packages into .venv"
 rm -f $STAMP
-if ! .venv/bin/python -c 'import pip' 2>/dev/null || ! usable .venv/bin/python; then
+# A sync that was interrupted may have left packages half there.
+if [ -f $SYNCING ] || ! .venv/bin/python -c 'import pip' 2>/dev/null || ! usable .venv/bin/python; then
     rm -rf .venv
     "$python" -m venv .venv || fail "The virtual environment can not be made with $python."
 fi
 again="is the network up? It goes on where it stopped."
 export UV_CACHE_DIR="${FACES2_CACHE:-$HOME/.cache/faces2}/uv" VIRTUAL_ENV="$PWD/.venv" UV_LINK_MODE="${UV_LINK_MODE:-copy}"
 [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" = $UV ] ||
-    .venv/bin/python -m pip install -q --disable-pip-version-check "uv==$UV" || fail "uv can not be downloaded from PyPI: $again"
+    .venv/bin/python -m pip install -qqq --disable-pip-version-check "uv==$UV" || fail "uv can not be downloaded from PyPI: $again"
+touch $SYNCING
 .venv/bin/uv pip sync -q --require-hashes requirements.lock || fail "The Python packages can not be downloaded from PyPI: $again"
 .venv/bin/uv pip install -q --no-deps -e . --config-settings editable_mode=strict ||
     fail "faces2 can not be installed: setuptools is downloaded from PyPI for it; $again"
+rm -f $SYNCING
 echo "$now" >$STAMP
 echo "  ✓ Python packages  $(($(date +%s) - began)) s"

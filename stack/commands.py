@@ -1,8 +1,6 @@
 """The commands `faces2 up`, `down`, `status`, `logs` and `run`."""
 
 import functools
-import importlib
-import importlib.util
 import os
 import signal
 import subprocess
@@ -16,15 +14,16 @@ from typing import ParamSpec
 from rich.console import Console
 
 from faces2.service.shutdown import on_signals
-from faces2.stack import environment, overview, preflight
+from faces2.stack import environment, overview, preflight, shell
 from faces2.stack.environment import Folders
 from faces2.stack.install import install
 from faces2.stack.programs import NAMES, programs
 from faces2.stack.report import Report
+from faces2.stack.screen import watch
 from faces2.stack.shell import StackError
 from faces2.stack.starting import Starting
 from faces2.stack.supervisor import Supervisor
-from faces2.stack.watch import watch
+from faces2.stack.verify import verify
 
 CHECK_TIMEOUT = 60.0
 """Seconds that the rows of a bounded run have to arrive after the simulator has stopped."""
@@ -57,6 +56,7 @@ def command(body: Callable[P, int]) -> Callable[P, None]:
 
 def _leave(status: int) -> None:
     """Ends at once: threads that wait for a download would keep us, and their programs die when the threads do."""
+    shell.kill_all()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -134,7 +134,7 @@ def run(seconds: float) -> int:
         if not whole:
             raise StackError("The run was ended before its time: nothing was checked.")
         supervisor.stop("simulator")
-        return 0 if _verified(folders) else 1
+        return 0 if verify(folders.journal, CHECK_TIMEOUT) else 1
     finally:
         with undisturbed():
             _stop(supervisor, console)
@@ -156,14 +156,6 @@ def _watch_for(seconds: float) -> bool:
         watch(stop)
         timer.cancel()
     return over.is_set()
-
-
-def _verified(folders: Folders) -> bool:
-    if importlib.util.find_spec("faces2.stack.verify") is None:
-        print("The rows were not checked: stack/verify.py is missing.")
-        return False
-    verify = importlib.import_module("faces2.stack.verify")
-    return bool(verify.verify(folders.journal, CHECK_TIMEOUT))
 
 
 def _start(folders: Folders, console: Console, *, dies_with_us: bool) -> None:

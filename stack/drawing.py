@@ -39,7 +39,7 @@ def _title(shown: Picture) -> RenderableType:
     grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     grid.add_column(no_wrap=True)
     grid.add_row(
-        Text.assemble(("FACES2  ", "bold cyan"), f"storage: {shown.storage or "–"}"),
+        Text.assemble(("FACES2  ", "bold cyan"), f"storage: {shown.storage or '–'}"),
         Text(f"{_clock(shown.seconds)}  Ctrl-C ends", style="dim"),
     )
     return grid

@@ -34,8 +34,9 @@ def link(target: Path, name: str) -> None:
 @contextmanager
 def whole_or_not_at_all(target: Path) -> Iterator[Path]:
     """A folder to build in, beside the target, which becomes the target when the block ends well."""
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    for left in target.parent.glob(f".{target.name}.*.part"):
+        shutil.rmtree(left, ignore_errors=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     part.mkdir(parents=True)
     yield part
     part.rename(target)

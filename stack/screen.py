@@ -32,6 +32,8 @@ from faces2.stack.supervisor import State, Supervisor
 EVERY = 1.0
 """Seconds between two pictures."""
 LINE_EVERY = 5.0
+LAST_HEIGHT = 20
+"""Lines of the picture that stays when the watching has ended."""
 COUNT_TIMEOUT = 5.0
 """Seconds in which a table's rows must be counted; of one that is larger the number is not shown."""
 
@@ -53,18 +55,22 @@ def _live(sources: "Sources", console: Console, stop: threading.Event) -> None:
         while not stop.is_set():
             live.update(draw(sources.picture(), console.width, console.height), refresh=True)
             stop.wait(EVERY)
-    console.print(draw(sources.picture(), console.width, console.height - 2))
+    console.print(draw(sources.picture(), console.width, LAST_HEIGHT))
 
 
 def _lines(sources: "Sources", stop: threading.Event) -> None:
-    """A line every 5 s, and one for each change of a part's state."""
+    """A line every 5 s, one for each change of a part's state, and what the readings are stored in."""
     before: Mapping[str, State | None] = {}
+    storage = None
     due = time.monotonic() + LINE_EVERY
     while not stop.wait(EVERY):
         shown = sources.picture()
         for change in changes(before, shown.parts):
             print(change, flush=True)
         before = shown.parts
+        if shown.storage and shown.storage != storage:
+            storage = shown.storage
+            print(f"storage: {storage}", flush=True)
         if time.monotonic() >= due:
             due += LINE_EVERY
             print(line(shown), flush=True)

@@ -70,7 +70,7 @@ class Window:
     def add(self, now: float, samples: Samples) -> "Window":
         """With one more reading."""
         totals = carried(self.totals, self.read, samples)
-        kept = [point for point in self.points if point[0] >= now - self.seconds]
+        kept = [point for point in self.points if point[0] >= now - self.seconds] or self.points[-1:]
         return replace(self, points=(*kept, (now, totals)), read=samples, totals=totals)
 
     def lost(self) -> "Window":
@@ -94,6 +94,8 @@ class Window:
         if len(self.points) < 2:
             return None
         (first, before), (last, after) = self.points[0], self.points[-1]
+        if last <= first:
+            return None
         return (_total(after, name, labels) - _total(before, name, labels)) / (last - first)
 
     def quantile(self, name: str, q: float) -> float | None:

@@ -11,8 +11,8 @@ from faces2.stack.report import Report
 from faces2.stack.shell import StackError, said
 from faces2.stack.supervisor import State, Supervisor
 
-PATIENCE = 120.0
-"""Seconds in which a program must get ready."""
+PATIENCE = 240.0
+"""Seconds in which a program must get ready; a busy machine takes its time."""
 FAILED_STARTS = 4
 """A program that was started so often and never got ready does not start."""
 
@@ -79,7 +79,7 @@ class Starting:
 
     def _why(self, name: str, trouble: str, *, ended: bool) -> str:
         log = self._folders.logs / f"{name}.log"
-        last = said(_end_of(log), lines=1)
+        last = said(_end_of(log))
         what = "keeps ending" if ended else "does not get ready"
         return f"{name} {what} ({trouble}). Its log ends with: {last or 'nothing'} -- more by `faces2 logs {name}`."
 

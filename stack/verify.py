@@ -6,7 +6,7 @@ value; what is left when nothing more comes in is missing or different.
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -129,21 +129,26 @@ def verify(journal: Path, timeout: float) -> Verdict:
 
     StackError when the table can not be read or the journal is none.
     """
+    console = Console(highlight=False)
     try:
-        with closing(psycopg2.connect(**address(load(TimescaleSettings)), connect_timeout=10)) as connection:
-            verdict = compare(connection, journal, timeout)
+        with (
+            console.status("waiting until every acknowledged reading is in the table"),
+            closing(psycopg2.connect(**address(load(TimescaleSettings)), connect_timeout=10)) as connection,
+        ):
+            verdict = compare(connection, journal, timeout, dead_letters_since)
     except psycopg2.Error as error:
         raise StackError(f"The rows can not be checked: {str(error).strip().splitlines()[0]}") from None
-    show(verdict, Console(highlight=False))
+    show(verdict, console)
     return verdict
 
 
-def compare(connection: Any, path: Path, timeout: float) -> Verdict:
-    """The journal against the table of this connection."""
+def compare(connection: Any, path: Path, timeout: float, dead_letters: Callable[[datetime], int | None]) -> Verdict:
+    """The journal against the table of this connection; `dead_letters` counts those since the first frame."""
     connection.autocommit = True
     journal = Journal(path)
     with connection.cursor() as cursor:
-        cursor.execute("SET work_mem = '64MB'")
+        # The table grew just now: by its old statistics a loop over all pairs can look cheap.
+        cursor.execute("SET work_mem = '64MB'; SET enable_nestloop = off")
         cursor.execute(EXPECTED)
         cursor.copy_expert(COPY, journal)
         cursor.execute("ANALYZE expected")
@@ -159,7 +164,7 @@ def compare(connection: Any, path: Path, timeout: float) -> Verdict:
         cursor.execute(LEFT_NAMED, span)
         named = [_named(row) for row in cursor.fetchall()]
     controllers = [journal.controllers[mac] for mac in sorted(journal.controllers)]
-    return Verdict(controllers, named, dead_letters_since(journal.first) if controllers else None)
+    return Verdict(controllers, named, dead_letters(journal.first) if controllers else None)
 
 
 def _wait(cursor: Any, left: int, span: tuple[datetime, datetime], timeout: float) -> None:
@@ -202,7 +207,7 @@ def dead_letters_since(first: datetime) -> int | None:
 def show(verdict: Verdict, console: Console) -> None:
     """The counts for each controller, what is missing or different, and the verdict."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("controller", "frames acknowledged", "readings expected", "rows found", "missing", "different"):
+    for heading in ("controller", "frames", "readings", "rows", "missing", "different"):
         table.add_column(heading, justify="left" if heading == "controller" else "right")
     for counts in (*verdict.controllers, verdict.total):
         numbers = (counts.frames, counts.expected, counts.expected - counts.missing, counts.missing, counts.different)

@@ -8,5 +8,6 @@ settings.load_profile("faces2")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for warning in ("DeprecationWarning:httplib2.*", "pytest.PytestCollectionWarning"):  # Beam's TestPipeline is no test
+    # Beam's TestPipeline is no test, though it is called so.
+    for warning in ("DeprecationWarning:httplib2.*", "pytest.PytestCollectionWarning"):
         config.addinivalue_line("filterwarnings", f"ignore::{warning}")

@@ -109,7 +109,13 @@ NAN, INF = struct.pack(">f", math.nan), struct.pack(">f", -math.inf)
     [
         ([point(1, 0), point(2, 2)], b"\0\1\0\2", {1: 1.0, 2: 2.0}, None, ""),
         ([point(1, 0), point(2, 2)], b"\0\1\0", {1: 1.0}, Reason.SHORT_FRAME, "label-2: outside 3 bytes"),
-        ([point(1, 4), point(2, 2)], b"\0", {}, Reason.SHORT_FRAME, "label-1: outside 1 bytes; label-2: outside 1 bytes"),
+        (
+            [point(1, 4), point(2, 2)],
+            b"\0",
+            {},
+            Reason.SHORT_FRAME,
+            "label-1: outside 1 bytes; label-2: outside 1 bytes",
+        ),
         ([point(1, 0, "Float32", 4), point(2, 0)], NAN, {2: 0x7FC0}, Reason.BAD_DATAPOINT, "label-1: not finite"),
         ([point(1, 0, "Float32", 4), point(2, 2)], INF, {2: 0.0}, Reason.BAD_DATAPOINT, "label-1: not finite"),
         ([point(1, 0, "Text"), point(2, 0)], b"\0\1", {2: 1.0}, Reason.BAD_DATAPOINT, "encoding 'Text' is unknown"),
@@ -153,9 +159,7 @@ def test_in_a_pipeline() -> None:
 
     with TestPipeline(runner="FnApiRunner") as pipeline:
         readings, letters = (
-            pipeline
-            | beam.Create([groups], reshuffle=False)
-            | Decode("raw", lambda: datetime(2026, 1, 1, tzinfo=UTC))
+            pipeline | beam.Create([groups], reshuffle=False) | Decode("raw", lambda: datetime(2026, 1, 1, tzinfo=UTC))
         )
         assert_that(readings, readings_hold, label="readings")
         assert_that(letters, letters_hold, label="letters")

@@ -179,8 +179,17 @@ def test_hex_in_any_spelling(frame: bytes, spaces: bool, upper: bool) -> None:
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [("", "empty"), ("  ", "empty"), ("0", "pairs"), ("01 0", "pairs"), ("0x01", "pairs"), ("zz", "'zz' is not pairs")]
-    + [(None, "a NoneType, not a string"), (12, "a int, not"), ([[]], "a list, not")],
+    [
+        ("", "empty"),
+        ("  ", "empty"),
+        ("0", "pairs"),
+        ("01 0", "pairs"),
+        ("0x01", "pairs"),
+        ("zz", "'zz' is not pairs"),
+        (None, "a NoneType, not a string"),
+        (12, "a int, not"),
+        ([[]], "a list, not"),
+    ],
 )
 def test_bad_hex(data: object, says: str) -> None:
     with pytest.raises(FrameError, match=says):

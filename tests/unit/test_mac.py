@@ -16,7 +16,15 @@ def test_spellings(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "aabbccddee0", "aabbccddee011", "aa:bb:cc:dd:ee", "aa:bb-cc:dd:ee:01", "aa:bbcc:dd:ee:01", "gg:bb:cc:dd:ee:01"],
+    [
+        "",
+        "aabbccddee0",
+        "aabbccddee011",
+        "aa:bb:cc:dd:ee",
+        "aa:bb-cc:dd:ee:01",
+        "aa:bbcc:dd:ee:01",
+        "gg:bb:cc:dd:ee:01",
+    ],
 )
 def test_what_is_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no MAC address: twelve hex digits"):

@@ -1,0 +1,193 @@
+"""The stack's pure parts: configuration, settings files, ports, sentences."""
+
+import configparser
+import shlex
+import socket
+from pathlib import Path
+
+import pytest
+
+from faces2.service.settings import SECTIONS, variable
+from faces2.stack import debian, environment, jars, postgres, shell
+from faces2.stack.environment import Folders, fill, with_passwords, write
+from faces2.stack.preflight import Port, check_ports, check_room, why_closed
+from faces2.stack.program import Program
+from faces2.stack.programs import NAMES, programs
+from faces2.stack.shell import StackError, die_with_parent, said
+from faces2.stack.supervisor import configuration
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    return Folders(tmp_path, tmp_path / "data", tmp_path / "cache")
+
+
+def program(name: str, command: list[str]) -> Program:
+    return Program(name, command, ready=lambda: None, endpoint="", stop_signal="INT", stop_seconds=7)
+
+
+def test_supervisor_configuration(folders: Folders) -> None:
+    command = ["java", "-cp", "/a b/*", "100%"]
+    text = configuration(folders, [program("first", command), program("second", ["true"])])
+    parsed = configparser.RawConfigParser()
+    parsed.read_string(text)
+    first, second = parsed["program:first"], parsed["program:second"]
+    assert shlex.split(first["command"].replace("%%", "%")) == command
+    assert (first["stopsignal"], first["stopwaitsecs"]) == ("INT", "7")
+    assert (first["autostart"], first["autorestart"]) == ("false", "true")
+    assert int(first["priority"]) < int(second["priority"])  # the last started stops first
+    assert parsed["unix_http_server"]["file"] == str(folders.socket)
+
+
+def test_socket_path_is_never_too_long(tmp_path: Path) -> None:
+    short = Folders(tmp_path, Path("/srv/data"), tmp_path)
+    long = Folders(tmp_path, Path("/srv") / ("x" * 100), tmp_path)
+    other = Folders(tmp_path, Path("/srv") / ("y" * 100), tmp_path)
+    assert short.socket == Path("/srv/data/run/supervisor.sock")
+    assert len(str(long.socket)) <= environment.SOCKET_PATH_LIMIT
+    assert long.socket != other.socket
+
+
+def test_every_configuration_file_can_be_filled_in(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = {"POSTGRES_PASSWORD": "p", "TIMESCALE_PASSWORD": "t", "CERTGEN_DIR": str(tmp_path / "certs")}
+    for name, value in {**settings, "KAFKA_BROKERS": "127.0.0.1:19092", "FACES2_WITHOUT": ""}.items():
+        monkeypatch.setenv(name, value)
+    made: list[str] = []
+    monkeypatch.setattr(postgres, "make", lambda *_: None)
+    monkeypatch.setattr(postgres, "_debian_programs", lambda _: Path("/pg"))
+    monkeypatch.setattr("faces2.stack.brokers.run", lambda command, _what: made.append(command))
+    monkeypatch.setattr("faces2.stack.brokers.folder_of", lambda _user, path: path)
+    parts = programs(folders)
+    for part in parts:
+        if part.before:
+            part.before()
+    assert tuple(part.name for part in parts) == NAMES
+    written = {path.name: path.read_text() for path in folders.run.iterdir()}
+    assert set(written) == {
+        "kafka.properties",
+        "mosquitto.conf",
+        "postgresql.conf",
+        "redis.conf",
+        "timescaledb.conf",
+    }
+    assert "listeners=PLAINTEXT://127.0.0.1:19092,CONTROLLER://127.0.0.1:19093" in written["kafka.properties"]
+    assert not any("${" in text for text in written.values())
+    assert len(made) == 1  # Kafka's folder is formatted
+
+
+def test_what_a_part_needs_starts_before_it(folders: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("POSTGRES_PASSWORD", "TIMESCALE_PASSWORD"):
+        monkeypatch.setenv(name, "p")
+    monkeypatch.setenv("FACES2_WITHOUT", "simulator, bridge")
+    monkeypatch.setattr(postgres, "_debian_programs", lambda _: Path("/pg"))
+    parts = [part.name for part in programs(folders)]
+    assert parts == [name for name in NAMES if name not in ("simulator", "bridge")]
+    monkeypatch.setenv("FACES2_WITHOUT", "")
+    seen: set[str] = set()
+    for part in programs(folders):
+        assert set(part.needs) <= seen
+        seen.add(part.name)
+    monkeypatch.setenv("FACES2_WITHOUT", "kafak")
+    with pytest.raises(StackError, match="FACES2_WITHOUT=kafak: the parts are timescaledb"):
+        programs(folders)
+
+
+def test_template_without_a_value_is_an_error(tmp_path: Path) -> None:
+    template = tmp_path / "t"
+    template.write_text("port ${PORT}\n")
+    assert fill(template, tmp_path / "out" / "t", {"PORT": 1}).read_text() == "port 1\n"
+    with pytest.raises(KeyError, match="PORT"):
+        fill(template, tmp_path / "t2", {})
+
+
+def test_written_file_has_its_mode(tmp_path: Path) -> None:
+    target = tmp_path / ".env"
+    write(target, "a", mode=0o600)
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+
+
+def test_env_example_names_only_settings_and_gets_passwords() -> None:
+    example = (environment.REPOSITORY / ".env.example").read_text()
+    known = {
+        variable(section, name): field.default for section in SECTIONS for name, field in section.model_fields.items()
+    }
+    held = dict(line.split("=", 1) for line in example.splitlines() if line and not line.startswith("#"))
+    assert set(held) <= set(known)
+    different = {name for name, value in held.items() if value and value != str(known[name]).removesuffix(".0")}
+    assert not different
+    first, second = with_passwords(example), with_passwords(example)
+    assert "PASSWORD=\n" not in first
+    assert first != second
+
+
+def test_a_port_in_use_names_who_has_it_and_what_moves_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        trouble = why_closed(Port(number, "REDIS_PORT"))
+    assert trouble
+    assert str(number) in trouble
+    assert "REDIS_PORT" in trouble
+    assert "pid " in trouble
+    assert why_closed(Port(number, "REDIS_PORT")) is None
+
+
+def test_two_parts_that_want_one_port() -> None:
+    with pytest.raises(StackError, match="FLINK_PORT and CERTGEN_PORT all want port 8080"):
+        check_ports([Port(8080, "FLINK_PORT"), Port(8080, "CERTGEN_PORT")])
+
+
+def test_room_names_the_setting(tmp_path: Path) -> None:
+    check_room(tmp_path / "not" / "there", 1, "FACES2_DATA")
+    with pytest.raises(StackError, match="FACES2_DATA"):
+        check_room(tmp_path, 1 << 62, "FACES2_DATA")
+
+
+@pytest.mark.parametrize(
+    ("output", "tells"),
+    [
+        ("", ""),
+        ("one\ntwo\n", "two"),
+        ("Reading\nE: Unable to locate package x\nE: more\n", "E: Unable to locate package x"),
+        ("\x1b[1;31m[ERROR] Could not -> [Help 1]\n[ERROR]\n", "[ERROR] Could not"),
+        ("x" * 1000, "x" * 100 + " ... " + "x" * 200),
+    ],
+)
+def test_said(output: str, tells: str) -> None:
+    assert said(output) == tells
+
+
+def test_run_tells_what_failed() -> None:
+    assert shell.run(["cat"], "cat", given="in") == "in"
+    with pytest.raises(StackError, match="The list: no such list"):
+        shell.run(["sh", "-c", "echo no such list >&2; exit 3"], "The list")
+    with pytest.raises(StackError, match="The list: the program no-such-program is missing"):
+        shell.run(["no-such-program"], "The list")
+
+
+def test_only_root_switches_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "is_root", lambda: False)
+    assert die_with_parent(["x"], "redis") == ["setpriv", "--pdeathsig", "TERM", "--", "x"]
+    monkeypatch.setattr(shell, "is_root", lambda: True)
+    assert "--reuid=redis" in die_with_parent(["x"], "redis")
+
+
+def test_packages_need_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian, "is_root", lambda: False)
+    monkeypatch.setattr(debian, "find", lambda _: "/usr/bin/apt-get")
+    with pytest.raises(StackError, match="`apt-get install mosquitto maven` as root"):
+        debian.install(["mosquitto", "maven"])
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "jars"
+    with pytest.raises(RuntimeError), jars.whole_or_not_at_all(target) as part:
+        (part / "half").touch()
+        raise RuntimeError
+    assert not target.exists()
+    with jars.whole_or_not_at_all(target) as part:
+        (part / "all").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["jars"]
+    assert [path.name for path in target.iterdir()] == ["all"]
