@@ -20,12 +20,12 @@ def main() -> None:
 
 
 def topics(settings: KafkaSettings) -> list[NewTopic]:
-    """Raw is kept for replay and audit; processed is compacted, but late, so that a slow sink misses no reading."""
-    large = {"max.message.bytes": "4194304"}
+    """Raw is kept for replay and audit; processed is compacted, but late, so that a slow sink misses no reading. A dead
+    letter is a record and its headers, so those may be larger than what raw takes."""
     configs = {
-        settings.raw_topic: {"retention.ms": str(7 * DAY_MS)} | large,
+        settings.raw_topic: {"retention.ms": str(7 * DAY_MS), "max.message.bytes": "1048576"},
         settings.processed_topic: {"cleanup.policy": "compact", "min.compaction.lag.ms": str(7 * DAY_MS)},
-        settings.dead_letter_topic: {"retention.ms": str(30 * DAY_MS)} | large,
+        settings.dead_letter_topic: {"retention.ms": str(30 * DAY_MS), "max.message.bytes": "4194304"},
     }
     return [
         NewTopic(name, num_partitions=settings.partitions, replication_factor=settings.replication, config=config)

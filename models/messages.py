@@ -60,21 +60,23 @@ def parse_payload(payload: bytes) -> dict[str, Any]:
     """The JSON object that a controller sent; RejectedError for too large, not UTF-8, not JSON, not an object."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise RejectedError(Reason.TOO_LARGE, f"{len(payload)} bytes, {MAX_PAYLOAD_BYTES} are allowed")
-    try:
-        content = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise RejectedError(_why_no_json(payload), str(error)) from None
+    content = parse_json(payload)
     if not isinstance(content, dict):
         raise RejectedError(Reason.BAD_MESSAGE, f"the payload is a JSON {type(content).__name__}, not an object")
     return content
 
 
-def _why_no_json(payload: bytes) -> Reason:
+def parse_json(text: bytes | None) -> Any:
+    """What the JSON says; RejectedError tells text that is not UTF-8 from text that is not JSON."""
     try:
-        payload.decode("utf-8")
+        return orjson.loads(text)  # type: ignore[arg-type]  # None is refused like any other text that is no JSON
+    except orjson.JSONDecodeError as error:
+        detail = str(error)
+    try:
+        (text or b"").decode("utf-8")
     except UnicodeDecodeError:
-        return Reason.BAD_UTF8
-    return Reason.BAD_JSON
+        raise RejectedError(Reason.BAD_UTF8, detail) from None
+    raise RejectedError(Reason.BAD_JSON, detail)
 
 
 def reading_key(device_id: int, datapoint_id: int) -> bytes:

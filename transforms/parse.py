@@ -2,11 +2,10 @@
 
 from typing import NamedTuple
 
-import orjson
-
 from faces2.models.clock import parse_timestamp
 from faces2.models.dead_letter import Reason, RejectedError
 from faces2.models.frame import FrameError, crc_holds, parse_hex
+from faces2.models.messages import parse_json
 from faces2.models.topic import SENSOR_MODE
 
 OTHER_MODES = frozenset({"access-control-mode", "alarm-mode"})
@@ -24,10 +23,7 @@ class RawFrame(NamedTuple):
 
 def parse_record(value: bytes | None, check_crc: bool = False) -> RawFrame | str:
     """The frame of a record, or the mode of a message that carries none; RejectedError says why it is neither."""
-    try:
-        message = orjson.loads(value)  # type: ignore[arg-type]
-    except orjson.JSONDecodeError as error:
-        raise RejectedError(_why_no_json(value), str(error)) from None
+    message = parse_json(value)
     try:
         mode = message["mode"]
         if mode != SENSOR_MODE:
@@ -62,11 +58,3 @@ def _frame(data: object, check_crc: bool) -> bytes:
     if check_crc and not crc_holds(frame):
         raise RejectedError(Reason.BAD_CRC, f"the last two bytes of {frame.hex()[:64]} are not its CRC")
     return frame
-
-
-def _why_no_json(value: bytes | None) -> Reason:
-    try:
-        (value or b"").decode("utf-8")
-    except UnicodeDecodeError:
-        return Reason.BAD_UTF8
-    return Reason.BAD_JSON

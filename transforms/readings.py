@@ -8,12 +8,12 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import orjson
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from faces2.models.batches import Readings
 from faces2.models.clock import Clock, parse_timestamp, utc_now
 from faces2.models.dead_letter import DEAD, Reason, Record, Rejected, RejectedError, to_dead_letters
+from faces2.models.messages import parse_json
 
 STEP = "ParseReadings"
 INT32 = range(-(2**31), 2**31)
@@ -21,12 +21,10 @@ INT32 = range(-(2**31), 2**31)
 
 def parse_reading(value: bytes | None) -> tuple[int, int, int, float]:
     """Microseconds since 1970, device, datapoint, value; RejectedError says why it is no reading."""
+    message = parse_json(value)
     try:
-        message = orjson.loads(value)  # type: ignore[arg-type]
         device_id, datapoint_id = message["device_id"], message["datapoint_id"]
         number, timestamp = message["value"], message["timestamp"]
-    except orjson.JSONDecodeError as error:
-        raise RejectedError(Reason.BAD_JSON, str(error)) from None
     except KeyError as error:
         raise RejectedError(Reason.BAD_MESSAGE, f"{error} is missing") from None
     except TypeError:

@@ -31,7 +31,7 @@ def test_a_reading() -> None:
     [
         (None, Reason.BAD_JSON, "must be bytes"),
         (b"{", Reason.BAD_JSON, "line 1"),
-        (b'"\xff"', Reason.BAD_JSON, "UTF-8"),
+        (b'"\xff"', Reason.BAD_UTF8, "UTF-8"),
         (b"null", Reason.BAD_MESSAGE, "no object"),
         (b"[]", Reason.BAD_MESSAGE, "no object"),
         (reading(device_id="absent"), Reason.BAD_MESSAGE, "'device_id' is missing"),
