@@ -26,7 +26,7 @@ test: bootstrap ## every test; starts a stack of its own where one is needed
 lint: bootstrap ## ruff and mypy
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
-	@cd docs && ../.venv/bin/mypy --config-file ../pyproject.toml # not from here: mypy would take io/ for the standard library's
+	@cd docs && ../.venv/bin/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache # not from here: mypy would take io/ for the standard library's
 
 lock: bootstrap ## write requirements.lock anew from pyproject.toml
 	@.venv/bin/uv pip compile -q --generate-hashes --all-extras -o requirements.lock pyproject.toml

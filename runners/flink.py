@@ -87,9 +87,10 @@ class EmbeddedFlinkRunner:
     def _check(self) -> str | None:
         if self._state != PipelineState.RUNNING:
             return f"the job is {self._state}"
+        # A job is RUNNING before its tasks are: those wait for the Python workers to connect.
         jobs = requests.get(f"http://127.0.0.1:{self._flink.port}/jobs/overview", timeout=2).json()["jobs"]
-        states = [job["state"] for job in jobs]
-        return None if "RUNNING" in states else f"Flink's jobs are {states}"
+        started = [job["state"] == "RUNNING" and job["tasks"]["running"] == job["tasks"]["total"] for job in jobs]
+        return None if any(started) else f"Flink's tasks are {[job['tasks'] for job in jobs]}"
 
     def _start_job_server(self, port: int, artifact_port: int) -> Jvm:
         config = {
@@ -116,7 +117,7 @@ class EmbeddedFlinkRunner:
             f"--artifacts-dir={self._work}/artifacts",
         ]
         main_class = "org.apache.beam.runners.flink.FlinkJobServerDriver"
-        return Jvm("flink", self._flink.jars, self._flink.heap, main_class, arguments)
+        return Jvm("flink", self._flink.jars, [f"-Xmx{self._flink.heap}"], main_class, arguments)
 
     def _start_expansion(self, port: int) -> Jvm:
         staged = self._work / "staged"  # the job server has all jars on its class path: nothing is to be uploaded
@@ -128,7 +129,9 @@ class EmbeddedFlinkRunner:
             f"--filesToStage={staged}",
         ]
         main_class = "org.apache.beam.sdk.expansion.service.ExpansionService"
-        return Jvm("expansion", self._flink.jars, "256m", main_class, arguments)
+        # It lives for some seconds: what counts is how soon it is there.
+        options = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+        return Jvm("expansion", self._flink.jars, options, main_class, arguments)
 
     def _start_workers(self, port: int) -> grpc.Server:
         # Beam's pool starts `python`, and the workers' metrics go through files that this process sums up.

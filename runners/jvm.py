@@ -23,13 +23,15 @@ class JvmError(RuntimeError):
 class Jvm:
     """A Java program on the jars of one folder; it dies with this process, whatever happens to it."""
 
-    def __init__(self, name: str, jars: Path, heap: str, main_class: str, arguments: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, jars: Path, options: Sequence[str], main_class: str, arguments: Sequence[str]
+    ) -> None:
         jamm = sorted(jars.glob("jamm-*.jar"))
         if not jamm:
             raise JvmError(f"FLINK_JARS={str(jars)!r} holds no jars of Beam and Flink; `faces2 up` installs them")
         self._name = name
         command = [
-            *("setpriv", "--pdeathsig", "KILL", "--", "java", f"-Xmx{heap}", "-XX:+ExitOnOutOfMemoryError"),
+            *("setpriv", "--pdeathsig", "KILL", "--", "java", *options, "-XX:+ExitOnOutOfMemoryError"),
             *ADD_OPENS,
             f"-javaagent:{jamm[0]}",
             *("-cp", f"{jars}/*", main_class, *arguments),

@@ -55,7 +55,7 @@ export UV_CACHE_DIR="${FACES2_CACHE:-$HOME/.cache/faces2}/uv" VIRTUAL_ENV="$PWD/
 [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" = $UV ] ||
     .venv/bin/python -m pip install -qqq --disable-pip-version-check "uv==$UV" || fail "uv can not be downloaded from PyPI: $again"
 touch $SYNCING
-.venv/bin/uv pip sync -q --require-hashes requirements.lock || fail "The Python packages can not be downloaded from PyPI: $again"
+.venv/bin/uv pip sync -q --require-hashes --compile-bytecode requirements.lock || fail "The Python packages can not be downloaded from PyPI: $again"
 .venv/bin/uv pip install -q --no-deps -e . --config-settings editable_mode=strict ||
     fail "faces2 can not be installed: setuptools is downloaded from PyPI for it; $again"
 rm -f $SYNCING
