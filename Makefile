@@ -3,7 +3,7 @@ CACHE := $(or $(FACES2_CACHE),$(HOME)/.cache/faces2)
 FACES2 := .venv/bin/faces2
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down status test lint lock clean clean-cache bootstrap
+.PHONY: help run up down status test bench lint lock clean clean-cache bootstrap
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,13 +23,16 @@ status: bootstrap ## show the parts
 test: bootstrap ## every test; starts a stack of its own where one is needed
 	@.venv/bin/pytest
 
+bench: bootstrap ## measure everything beside a plain consumer and the ceilings; BENCH="--quick" or other options
+	@.venv/bin/python -m benchmarks $(BENCH)
+
 lint: bootstrap ## ruff and mypy
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@cd docs && ../.venv/bin/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache # not from here: mypy would take io/ for the standard library's
 
 lock: bootstrap ## write requirements.lock anew from pyproject.toml
-	@.venv/bin/uv pip compile -q --generate-hashes --all-extras -o requirements.lock pyproject.toml
+	@.venv/bin/uv pip compile -q --universal --generate-hashes --all-extras -o requirements.lock pyproject.toml
 
 clean: ## stop everything, remove data, .venv and what was built; downloads stay in the cache
 	@if [ -x $(FACES2) ] && [ -d data/run ]; then $(FACES2) down; fi
