@@ -35,7 +35,8 @@ lock: bootstrap ## write requirements.lock anew from pyproject.toml
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --all-extras -o requirements.lock pyproject.toml
 
 clean: ## stop everything, remove data, .venv and what was built; downloads stay in the cache
-	@if [ -x $(FACES2) ] && [ -d data/run ]; then $(FACES2) down; fi
+	@if [ -x $(FACES2) ]; then $(FACES2) down; fi
+	@if [ -x $(FACES2) ] && [ -d out/test-stack/run ]; then FACES2_DATA=out/test-stack $(FACES2) down; fi
 	rm -rf data .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 clean-cache: ## remove the downloads, too

@@ -7,8 +7,8 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, PCollection
 from apache_beam.transforms.window import FixedWindows, GlobalWindows
 
-from faces2.io.kafka import WriteRecords, dead_letter_records, reading_records
-from faces2.io.timescale import WriteToTimescale
+from faces2.io.kafka import WriteRecords, count_dead_letters, dead_letter_records, reading_records
+from faces2.io.write_readings import WriteToTimescale
 from faces2.models.metadata import Snapshot
 from faces2.service.settings import KafkaSettings, PipelineSettings, TimescaleSettings
 from faces2.transforms.batch import Batch
@@ -28,13 +28,14 @@ class Mode(StrEnum):
 @dataclass(frozen=True)
 class Graph:
     """What the graph is built from. `metadata` is a snapshot where the runner takes side inputs, else a source that
-    each worker opens for itself."""
+    each worker opens for itself. `publish` is about mode full: whether readings also go to the processed topic."""
 
     mode: Mode
     kafka: KafkaSettings
     timescale: TimescaleSettings | None
     pipeline: PipelineSettings
     metadata: Snapshot | SnapshotSource | None
+    publish: bool = True
 
     @property
     def source_topic(self) -> str:
@@ -43,7 +44,7 @@ class Graph:
 
     def build(self, pipeline: beam.Pipeline, read: beam.PTransform) -> None:
         """Puts the steps behind `read`, which gives records (key, value)."""
-        batches = pipeline | "ReadFromKafka" >> read | "Batch" >> Batch(self.pipeline.bundle_size, self.source_topic)
+        batches = pipeline | "ReadFromKafka" >> read | "Batch" >> Batch(self.pipeline.batch_size, self.source_topic)
         readings, dead = self._readings(pipeline, batches)
         windows = readings | "Window" >> beam.WindowInto(FixedWindows(self.pipeline.processing_interval))
         if self.mode is not Mode.PROCESS:
@@ -52,12 +53,13 @@ class Graph:
                 self.timescale, self.pipeline.batch_size, self.source_topic
             )
             dead.append(refused | "Unwindow" >> beam.WindowInto(GlobalWindows()))
-        if self.mode is Mode.PROCESS or (self.mode is Mode.FULL and self.pipeline.pipeline_publish):
+        if self.mode is Mode.PROCESS or (self.mode is Mode.FULL and self.publish):
             windows | "Publish" >> WriteRecords(self.kafka, self.kafka.processed_topic, reading_records)
         (
             dead
             | "AllDeadLetters" >> beam.Flatten()
-            | "DeadLetters" >> WriteRecords(self.kafka, self.kafka.dead_letter_topic, dead_letter_records)
+            | "DeadLetters"
+            >> WriteRecords(self.kafka, self.kafka.dead_letter_topic, dead_letter_records, count_dead_letters)
         )
 
     def _readings(self, pipeline: beam.Pipeline, batches: PCollection) -> tuple[PCollection, list[PCollection]]:

@@ -54,7 +54,9 @@ def main(runner: RunnerName, mode: Mode, max_records: int | None = None) -> None
             health = HealthServer(service.http_host, pipeline.pipeline_http_port, checks, engine.registry)
             health.start()
             stack.callback(health.stop)
-        graph = Graph(mode, kafka, database, pipeline, metadata)
+        # A bounded run reads what is old: published again, it would take the place of the last known state.
+        publish = engine.streaming and pipeline.pipeline_publish
+        graph = Graph(mode, kafka, database, pipeline, metadata, publish)
         try:
             engine.run(graph.build, graph.source_topic)
         except Exception:

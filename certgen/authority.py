@@ -116,7 +116,8 @@ class Authority:
             return False
         left = certificate.not_valid_after_utc - self._clock()
         ends_with_ca = certificate.not_valid_after_utc >= self.certificate.not_valid_after_utc
-        return left > timedelta(days=self._settings.renew_before_days) or (ends_with_ca and left > timedelta(0))
+        renew_before = min(self._settings.renew_before_days, self._settings.validity_days / 3)
+        return left > timedelta(days=renew_before) or (ends_with_ca and left > timedelta(0))
 
     def _open_ca(self, folder: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         with files.locked(self._settings.dir / "ca.lock"):

@@ -1,6 +1,7 @@
 """The certificate service: makes the CA and Mosquitto's certificate, then answers POST /issue."""
 
 import sys
+import threading
 
 import uvicorn
 
@@ -9,6 +10,10 @@ from faces2.certgen.authority import Authority, AuthorityError
 from faces2.service import logs
 from faces2.service.settings import CertgenSettings, ServiceSettings, load
 from faces2.service.shutdown import on_signals
+
+DAY = 86_400.0
+
+log = logs.get_logger(__name__)
 
 
 def main(init_only: bool = False) -> None:
@@ -19,10 +24,21 @@ def main(init_only: bool = False) -> None:
         authority = Authority(settings)
         authority.ensure_server()
     except (AuthorityError, OSError) as error:
-        logs.get_logger(__name__).error("no certificate authority", problem=str(error))
+        log.error("no certificate authority", problem=str(error))
         sys.exit(1)
     if init_only:
         return
-    on_signals()  # uvicorn raises the signal again when it has shut down: ours then ends the process with status 0
+    # uvicorn raises the signal again when it has shut down: ours then ends the process with status 0.
+    stop = on_signals()
+    threading.Thread(target=keep_current, args=(authority, stop), daemon=True).start()
     app = create_app(authority)
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False, lifespan="off")
+
+
+def keep_current(authority: Authority, stop: threading.Event, every: float = DAY) -> None:
+    """Renews Mosquitto's certificate when its time has come; Mosquitto takes the new one at SIGHUP."""
+    while not stop.wait(every):
+        try:
+            authority.ensure_server()
+        except (AuthorityError, OSError) as error:
+            log.error("Mosquitto's certificate can not be renewed", problem=str(error))

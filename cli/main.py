@@ -2,11 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from faces2.service.settings import SettingsError
+from faces2.service.settings import FlinkSettings, SettingsError, SimulatorSettings, load, variable
+from faces2.service.shared_metrics import share_metrics
 
 app = typer.Typer(
     name="faces2",
@@ -97,6 +98,10 @@ def pipeline(
     max_records: Annotated[int | None, typer.Option("--max", help="direct: end after so many records")] = None,
 ) -> None:
     """Decode frames and write them to TimescaleDB."""
+    if max_records is not None and runner != "direct":
+        raise typer.BadParameter("--max is for --runner direct: Flink's job has no end.")
+    if runner == "flink":
+        share_metrics(load(FlinkSettings).work_dir / "metrics")
     from faces2.beam_pipeline.graph import Mode
     from faces2.beam_pipeline.main import RunnerName
     from faces2.beam_pipeline.main import main as decode
@@ -104,14 +109,20 @@ def pipeline(
     decode(RunnerName(runner), Mode(mode), max_records)
 
 
+def _of_simulator(name: str) -> Any:
+    """The option that goes before a field of SimulatorSettings."""
+    field = SimulatorSettings.model_fields[name]
+    return typer.Option(help=f"{field.description} ({variable(SimulatorSettings, name)})")
+
+
 @app.command(rich_help_panel=SERVICES)
 def simulate(
-    controllers: Annotated[int | None, typer.Option(help="SIMULATOR_CONTROLLERS")] = None,
-    interval: Annotated[float | None, typer.Option(help="SIMULATOR_INTERVAL, seconds")] = None,
-    rate: Annotated[float | None, typer.Option(help="SIMULATOR_RATE, frames a second")] = None,
-    seed: Annotated[int | None, typer.Option(help="SIMULATOR_SEED")] = None,
-    duration: Annotated[float | None, typer.Option(help="SIMULATOR_DURATION, seconds")] = None,
-    journal: Annotated[Path | None, typer.Option(help="SIMULATOR_JOURNAL, a file")] = None,
+    controllers: Annotated[int | None, _of_simulator("controllers")] = None,
+    interval: Annotated[float | None, _of_simulator("interval")] = None,
+    rate: Annotated[float | None, _of_simulator("rate")] = None,
+    seed: Annotated[int | None, _of_simulator("seed")] = None,
+    duration: Annotated[float | None, _of_simulator("duration")] = None,
+    journal: Annotated[Path | None, _of_simulator("journal")] = None,
 ) -> None:
     """Play the controllers: certificates, mTLS, sensor frames."""
     from faces2.simulator.main import main as play

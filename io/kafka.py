@@ -21,17 +21,15 @@ FLUSH_SECONDS = 60
 
 Headers = list[tuple[str, str | bytes | None]]
 
-OutRecord = tuple[str, bytes | None, bytes | None, Headers]
-"""Topic, key, value and headers of a record to be sent."""
+OutRecord = tuple[bytes | None, bytes | None, Headers | None]
+"""Key, value and headers of a record to be sent."""
 
 
 class DeliveryError(Exception):
     """Kafka did not confirm a record; the bundle fails and is done again."""
 
 
-def read_records(
-    settings: KafkaSettings, topic: str, expansion_service: str, start: str, max_records: int | None = None
-) -> ReadFromKafka:
+def read_records(settings: KafkaSettings, topic: str, expansion_service: str, start: str) -> ReadFromKafka:
     """Records (key, value) of `topic`; the group's offsets follow the runner's completed checkpoints."""
     return ReadFromKafka(
         consumer_config={
@@ -42,7 +40,6 @@ def read_records(
         },
         topics=[topic],
         commit_offset_in_finalize=True,
-        max_num_records=max_records,
         expansion_service=expansion_service,
     )
 
@@ -67,7 +64,7 @@ def producer(settings: KafkaSettings, on_failure: Callable[[KafkaError, Message]
     )
 
 
-def reading_records(topic: str, readings: Readings) -> Iterable[OutRecord]:
+def reading_records(readings: Readings) -> Iterable[OutRecord]:
     """One record a reading, keyed `device_id:datapoint_id` (shape: models.messages.Reading)."""
     if not len(readings):  # a batch of which the database refused every row
         return
@@ -78,7 +75,7 @@ def reading_records(topic: str, readings: Readings) -> Iterable[OutRecord]:
         if at != micros:
             micros, tail = at, b',"timestamp":"%b"}' % format_timestamp(at).encode()
         key, head = _key_and_head(device_id, datapoint_id)
-        yield topic, key, head + number + tail, []
+        yield key, head + number + tail, None
 
 
 @lru_cache(maxsize=1_000_000)
@@ -87,21 +84,31 @@ def _key_and_head(device_id: int, datapoint_id: int) -> tuple[bytes, bytes]:
     return reading_key(device_id, datapoint_id), head
 
 
-def dead_letter_records(topic: str, letters: list[DeadLetter]) -> Iterable[OutRecord]:
+def dead_letter_records(letters: list[DeadLetter]) -> Iterable[OutRecord]:
     """One record a dead letter: the original bytes and key, the reason in headers."""
     for letter in letters:
+        yield letter.key, letter.value, list(letter.headers())
+
+
+def count_dead_letters(letters: list[DeadLetter]) -> None:
+    """Counts dead letters that are in Kafka."""
+    for letter in letters:
         metrics.DEAD_LETTERS.labels(reason=letter.reason.value, step=letter.step).inc()
-        yield topic, letter.key, letter.value, list(letter.headers())
 
 
 class WriteRecords(beam.PTransform):
-    """Sends each batch's records to Kafka and gives nothing on; a record that is not confirmed fails the bundle."""
+    """Sends each batch's records to Kafka and gives nothing on; a record that is not confirmed fails the bundle.
+    `confirmed` is told of each batch that Kafka has."""
 
     def __init__(
-        self, settings: KafkaSettings, topic: str, to_records: Callable[[str, Any], Iterable[OutRecord]]
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        to_records: Callable[[Any], Iterable[OutRecord]],
+        confirmed: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__()
-        self._fn = _SendFn(settings, topic, to_records)
+        self._fn = _SendFn(settings, topic, to_records, confirmed)
 
     def expand(self, batches: PCollection) -> PCollection:
         sent: PCollection = batches | "Send" >> beam.ParDo(self._fn)
@@ -110,22 +117,35 @@ class WriteRecords(beam.PTransform):
 
 class _SendFn(beam.DoFn):
     def __init__(
-        self, settings: KafkaSettings, topic: str, to_records: Callable[[str, Any], Iterable[OutRecord]]
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        to_records: Callable[[Any], Iterable[OutRecord]],
+        confirmed: Callable[[Any], None] | None,
     ) -> None:
         self._settings = settings
         self._topic = topic
         self._to_records = to_records
+        self._confirmed = confirmed
 
     def setup(self) -> None:
         self._producer = producer(self._settings, self._failed)
 
     def start_bundle(self) -> None:
         self._sent = 0
+        self._batches: list[Any] = []
         self._error: KafkaError | None = None
 
     def process(self, batch: Any) -> None:
-        for topic, key, value, headers in self._to_records(self._topic, batch):
-            self._send(topic, key, value, headers)
+        produce = self._producer.produce
+        for key, value, headers in self._to_records(batch):
+            self._sent += 1
+            try:
+                produce(self._topic, value, key, headers=headers)
+            except BufferError:
+                self._produce_later(key, value, headers)
+        if self._confirmed is not None:
+            self._batches.append(batch)
 
     def finish_bundle(self) -> None:
         if not self._sent:
@@ -134,16 +154,19 @@ class _SendFn(beam.DoFn):
         if self._error or left:
             raise DeliveryError(f"{self._topic}: {self._error or f'{left} records not confirmed in {FLUSH_SECONDS} s'}")
         metrics.MESSAGES_OUT.labels(target=self._topic).inc(self._sent)
+        if self._confirmed is not None:
+            for batch in self._batches:
+                self._confirmed(batch)
 
-    def _send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
-        self._sent += 1
+    def _produce_later(self, key: bytes | None, value: bytes | None, headers: Headers | None) -> None:
+        """The producer's queue is full: as soon as there is room."""
         while True:
+            self._producer.poll(0.1)
             try:
-                self._producer.produce(topic, value, key, headers=headers)
+                self._producer.produce(self._topic, value, key, headers=headers)
             except BufferError:
-                self._producer.poll(0.1)
-            else:
-                return
+                continue
+            return
 
     def _failed(self, error: KafkaError, _: Message) -> None:
         self._error = self._error or error

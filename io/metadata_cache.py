@@ -67,10 +67,6 @@ class MetadataCache:
                 self._lock.release()
         return held
 
-    def close(self) -> None:
-        """Closes the connection to the database."""
-        self._database.close()
-
     def _first(self) -> Snapshot:
         with self._lock:
             if self._held is None:

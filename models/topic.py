@@ -37,6 +37,6 @@ def parse_topic(text: str) -> Topic:
     return Topic(kind, device[3:], mode, connector, component)
 
 
-def sensor_topic(mac: str, connector: int, position: int, kind: str = "tele") -> str:
+def sensor_topic(mac: str, connector: int, position: int) -> str:
     """The topic on which the sensor at pin `position` of connector J`connector` reports."""
-    return f"{kind}/f2-{mac}/{SENSOR_MODE}/J{connector}/sensor-{position}"
+    return f"tele/f2-{mac}/{SENSOR_MODE}/J{connector}/sensor-{position}"

@@ -8,7 +8,10 @@ from faces2.service.settings import SECTIONS, Section, variable
 
 def settings_table() -> str:
     """One table a section: variable, default, meaning."""
-    head = "# Settings\n\nEvery part reads its settings from the environment and from `.env`, once, when it starts.\n"
+    head = (
+        "# Settings\n\nA setting is a variable of the environment, or else a line of `.env`. `faces2 up` reads them "
+        "for\nall parts: a change counts after `faces2 down` and `faces2 up`.\n"
+    )
     return head + "".join(_section(section) for section in SECTIONS)
 
 
@@ -22,6 +25,8 @@ def _section(section: type[Section]) -> str:
 
 def _default(section: type[Section], name: str) -> str:
     field = section.model_fields[name]
+    if field.default_factory:
+        return "made of others"
     if field.default is PydanticUndefined or field.annotation is SecretStr:
         return "required"
     return "" if field.default is None else f"`{field.default}`"

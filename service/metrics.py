@@ -29,6 +29,7 @@ RETRIES = Counter("faces2_retries", "Tries again after a temporary failure", ["s
 
 def observe_latency(seconds: NDArray[np.float64]) -> None:
     """Observes one latency a row; only the distinct buckets are touched, not the histogram once a row."""
+    seconds = np.maximum(seconds, 0)  # a clock that is ahead must not make a sum fall
     bounds = END_TO_END_SECONDS._upper_bounds
     counts = np.bincount(np.searchsorted(bounds, seconds), minlength=len(bounds))
     for bucket in np.flatnonzero(counts):

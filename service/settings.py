@@ -96,9 +96,12 @@ class CertgenSettings(Section):
 
     model_config = SettingsConfigDict(env_prefix="CERTGEN_")
 
-    url: str = Field("http://127.0.0.1:8080", description="where clients reach the certificate API")
     host: str = Field("127.0.0.1", description="address that it listens on")
     port: Port = Field(8080, description="port that it listens on")
+    url: str = Field(
+        default_factory=lambda known: f"http://{known['host']}:{known['port']}",
+        description="where clients reach the certificate API; host and port of above",
+    )
     dir: AbsolutePath = Field(
         Path("data/certs"),
         validate_default=True,
@@ -106,7 +109,9 @@ class CertgenSettings(Section):
     )
     validity_days: int = Field(365, ge=1, le=3650, description="validity of a controller's certificate")
     ca_validity_days: int = Field(3650, ge=30, le=36_500, description="validity of the CA")
-    renew_before_days: int = Field(30, ge=0, le=3650, description="a certificate with fewer days left is not reused")
+    renew_before_days: int = Field(
+        30, ge=0, le=3650, description="a certificate with fewer days left, or a third of its validity, is made anew"
+    )
     server_names: str = Field(
         "localhost,127.0.0.1,mosquitto", description="names and addresses of Mosquitto's certificate"
     )
@@ -125,10 +130,12 @@ class BridgeSettings(Section):
 class PipelineSettings(Section):
     """The pipeline."""
 
-    batch_size: int = Field(1000, ge=1, le=100_000, description="rows at which a batch is written")
+    batch_size: int = Field(
+        1000, ge=1, le=100_000, description="records gathered into one batch, and rows at which it is written"
+    )
     processing_interval: int = Field(5, ge=1, le=3600, description="seconds of a window and between checkpoints")
     max_batch_wait_ms: int = Field(1000, ge=10, le=60_000, description="how long a row may wait in a batch")
-    bundle_size: int = Field(2000, ge=1, le=100_000, description="records of one bundle")
+    bundle_size: int = Field(20_000, ge=1, le=100_000, description="records of one bundle; batches of a bundle overlap")
     pipeline_http_port: Port = Field(9102, description="health and metrics")
     pipeline_crc_check: bool = Field(False, description="frames whose Modbus CRC does not hold are dead letters")
     pipeline_publish: bool = Field(True, description="mode full: readings also go to the processed topic")
@@ -146,10 +153,8 @@ class FlinkSettings(Section):
         Path("~/.cache/faces2/beam-2.70.0"), validate_default=True, description="folder of Beam's and Flink's jars"
     )
     port: Port = Field(8081, description="Flink's REST port")
-    parallelism: int = Field(1, ge=1, le=1024, description="parallel subtasks, each with a Python worker")
-    work_dir: AbsolutePath = Field(
-        Path("data/flink"), validate_default=True, description="folder of checkpoints and other files of a run"
-    )
+    parallelism: int = Field(4, ge=1, le=1024, description="parallel subtasks, each with a Python worker")
+    work_dir: AbsolutePath = Field(Path("data/flink"), validate_default=True, description="folder of a run's files")
     heap: str = Field("1g", pattern=r"^\d+[mg]$", description="heap of the embedded Flink's JVM")
 
 
@@ -186,7 +191,7 @@ class StackSettings(Section):
         Path("data"), validate_default=True, description="folder of all data, logs and keys of the native stack"
     )
     cache: AbsolutePath = Field(
-        Path("~/.cache/faces2"), validate_default=True, description="folder of downloads, shared by checkouts"
+        Path("~/.cache/faces2"), validate_default=True, description="folder of downloads; environment only, not .env"
     )
     timescale: Literal["auto", "off"] = Field("auto", description="off: plain PostgreSQL instead of TimescaleDB")
     without: str = Field("", description="parts that are not started, comma-separated, e.g. simulator")

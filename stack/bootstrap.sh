@@ -6,6 +6,7 @@ export LC_ALL=C.UTF-8
 UV=0.13.9
 STAMP=.venv/.faces2-stamp
 SYNCING=.venv/.faces2-syncing
+ROOM=2048 # MiB: .venv takes some 750, the packages on their way as much again
 
 fail() { echo "faces2: $*" >&2; exit 1; }
 
@@ -38,8 +39,15 @@ stamp() {
     } | sha256sum
 }
 
+# Two at a time would pull .venv away from under each other; this file itself is the lock.
+exec 9<stack/bootstrap.sh
+flock 9
+
 now=$(stamp)
 [ -f $STAMP ] && [ "$(cat $STAMP)" = "$now" ] && .venv/bin/python -c '' 2>/dev/null && exit 0
+
+free=$(df -Pm . | awk 'NR == 2 { print $4 }')
+[ -x .venv/bin/faces2 ] || [ "$free" -ge $ROOM ] || fail "$PWD has $free MiB free and $ROOM are needed for .venv: make room."
 
 python=$(find_python) || { install_python; python=$(find_python) || fail "This system's Python is not 3.11 or 3.12: name one with PYTHON=."; }
 began=$(date +%s)
@@ -52,6 +60,8 @@ if [ -f $SYNCING ] || ! .venv/bin/python -c 'import pip' 2>/dev/null || ! usable
 fi
 again="is the network up? It goes on where it stopped."
 export UV_CACHE_DIR="${FACES2_CACHE:-$HOME/.cache/faces2}/uv" VIRTUAL_ENV="$PWD/.venv" UV_LINK_MODE="${UV_LINK_MODE:-copy}"
+# uv remembers what it saw of a Python at a path: a half-made .venv, too.
+rm -rf "$UV_CACHE_DIR"/interpreter-*
 [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" = $UV ] ||
     .venv/bin/python -m pip install -qqq --disable-pip-version-check "uv==$UV" || fail "uv can not be downloaded from PyPI: $again"
 touch $SYNCING

@@ -3,7 +3,15 @@
 import secrets
 import shutil
 
-from faces2.service.settings import CertgenSettings, KafkaSettings, MqttSettings, RedisSettings, StackSettings, load
+from faces2.service.settings import (
+    BridgeSettings,
+    CertgenSettings,
+    KafkaSettings,
+    MqttSettings,
+    RedisSettings,
+    StackSettings,
+    load,
+)
 from faces2.stack import debian, ready
 from faces2.stack.environment import DEPLOY, Folders, fill
 from faces2.stack.preflight import Port
@@ -63,6 +71,7 @@ def mosquitto(folders: Folders) -> Program:
             "DATA": folder_of(user, folders.data / "mosquitto"),
             "CONFIG": DEPLOY / "mosquitto",
             "MQTT_USER": user,
+            "MAX_IN_FLIGHT": max(1000, load(BridgeSettings).max_in_flight),
         }
         fill(DEPLOY / "mosquitto" / "mosquitto.conf", config, values)
 

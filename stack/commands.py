@@ -133,10 +133,12 @@ def run(seconds: float) -> int:
             return 0
         if not whole:
             raise StackError("The run was ended before its time: nothing was checked.")
+        if not supervisor.running():
+            raise StackError("The stack was stopped meanwhile: nothing was checked.")
         supervisor.stop("simulator")
         return 0 if verify(folders.journal, CHECK_TIMEOUT) else 1
     finally:
-        with undisturbed():
+        with undisturbed(), alone(folders, wait=True):
             _stop(supervisor, console)
 
 
@@ -195,12 +197,12 @@ def _stop(supervisor: Supervisor, console: Console) -> None:
 
 
 @contextmanager
-def alone(folders: Folders) -> Iterator[None]:
-    """No other command starts or stops this stack meanwhile."""
+def alone(folders: Folders, *, wait: bool = False) -> Iterator[None]:
+    """No other command starts or stops this stack meanwhile; StackError, or `wait`, if one does so already."""
     folders.run.mkdir(parents=True, exist_ok=True)
     with (folders.run / "lock").open("w") as lock:
         try:
-            flock(lock, LOCK_EX | LOCK_NB)
+            flock(lock, LOCK_EX if wait else LOCK_EX | LOCK_NB)
         except BlockingIOError:
             raise StackError(f"Another faces2 starts or stops the stack in {folders.data}: wait for it.") from None
         yield

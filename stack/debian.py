@@ -19,8 +19,8 @@ SERVICES = {"mosquitto": "mosquitto", "redis-server": "redis-server", "postgresq
 """Services that their packages would start at the next boot, on the ports that we need."""
 
 
-def missing(*, maven: bool, timescale: bool) -> list[str]:
-    """The packages to install; Maven and mmdebstrap only where something is to be fetched with them."""
+def missing(*, maven: bool) -> list[str]:
+    """The packages to install; Maven only where something is to be fetched with it."""
     packages = [name for name in ("mosquitto", "redis-server", "util-linux") if not installed(name)]
     if not postgres_folders() or not has_user("postgres"):
         packages.append("postgresql")
@@ -30,8 +30,6 @@ def missing(*, maven: bool, timescale: bool) -> list[str]:
         packages.append(JAVA_PACKAGES[0])
     if maven and find("mvn") is None:
         packages.append("maven")
-    if timescale:
-        packages += [name for name in ("mmdebstrap", "debian-archive-keyring") if not installed(name)]
     return packages
 
 
@@ -79,6 +77,15 @@ def java() -> str | None:
     """PATH's Java, if it is new enough."""
     path = shutil.which("java")
     return path if path and (_java_version(path) or 0) >= JAVA_MINIMUM else None
+
+
+def require_java() -> None:
+    """StackError when the Java that would be started is too old, though a newer one may be installed."""
+    if java() is None:
+        raise StackError(
+            f"The first `java` of JAVA_HOME and PATH is older than {JAVA_MINIMUM}: set JAVA_HOME to the folder of "
+            f"Java {JAVA_MINIMUM} or newer, e.g. one of /usr/lib/jvm."
+        )
 
 
 def _java_version(path: str) -> int | None:

@@ -79,9 +79,18 @@ def enter() -> Folders:
     if java_home := os.environ.get("JAVA_HOME"):
         os.environ["PATH"] = f"{java_home}/bin:{os.environ.get('PATH', os.defpath)}"
     os.environ.setdefault("CERTGEN_DIR", str(folders.data / "certs"))
-    os.environ.setdefault("FLINK_CHECKPOINT_DIR", str(folders.data / "flink" / "checkpoints"))
+    os.environ.setdefault("FLINK_WORK_DIR", str(folders.data / "flink"))
     os.environ.setdefault("FLINK_JARS", str(folders.beam_jars))
+    _no_proxy_for_our_own()
     return folders
+
+
+def _no_proxy_for_our_own() -> None:
+    """Our parts are asked directly, whatever proxy is set; programs differ in the name that they read."""
+    names = ("no_proxy", "NO_PROXY")
+    hosts = [host.strip() for name in names for host in os.environ.get(name, "").split(",")]
+    listed = ",".join(dict.fromkeys(host for host in (*hosts, "127.0.0.1", "localhost") if host))
+    os.environ.update(dict.fromkeys(names, listed))
 
 
 def write_dotenv() -> bool:

@@ -33,13 +33,14 @@ def _install(folders: Folders, report: Report) -> None:
         if not target.exists() and (name != "beam" or own_beam)
     }
     tree = load(StackSettings).timescale == "auto" and not folders.timescale_tree.exists()
-    packages = debian.missing(maven=bool(wanted), timescale=tree)
+    packages = debian.missing(maven=bool(wanted))
     if not (wanted or packages or tree):
         return
     check_room(folders.cache, ROOM_TO_INSTALL, "FACES2_CACHE")
     if packages:
         with report.step(f"Debian packages: {' '.join(packages)}"):
             debian.install(packages)
+        debian.require_java()
     pool = ThreadPoolExecutor()
     work = [pool.submit(_fetch_jars, folders, wanted, report)] if wanted else []
     work += [pool.submit(_fetch_timescale, folders, report)] if tree else []
@@ -61,7 +62,7 @@ def _fetch_timescale(folders: Folders, report: Report) -> None:
         reason.unlink(missing_ok=True)
     except StackError as error:
         write(reason, str(error))
-        report.say(f"  ! {error}\n    Plain PostgreSQL serves in its place.")
+        report.say(f"  ! {error}\n    Plain PostgreSQL serves in its place; FACES2_TIMESCALE=off keeps it so.")
 
 
 def _wait(pool: ThreadPoolExecutor, work: list[Future[None]]) -> None:

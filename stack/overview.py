@@ -71,7 +71,7 @@ def show(lines: list[Line], stored_in: str, console: Console) -> None:
         print(f"storage: {stored_in}")
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("part", "state", "pid", "up", "ready", "endpoint"):
+    for heading in ("part", "state", "pid", "up", "ready, or why not", "endpoint"):
         table.add_column(heading, justify="right" if heading in ("pid", "up") else "left")
     for line in lines:
         style = "green" if line.good else "red"

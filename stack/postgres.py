@@ -15,6 +15,10 @@ from faces2.stack.shell import StackError, die_with_parent, is_root, run
 
 USER = "postgres"
 """The system's user that serves: PostgreSQL does not run as root."""
+TOLD = "SELECT to_regclass('faces2_storage')"
+LEFT_OUT = """
+SELECT string_agg('no ' || feature, ', ' ORDER BY feature) FROM faces2_storage WHERE state ~ '^(left out|off)'
+"""
 
 
 @dataclass(frozen=True)
@@ -92,14 +96,17 @@ def apply(script: str, settings: PostgresSettings | TimescaleSettings, env: dict
 
 
 def storage(settings: TimescaleSettings) -> str:
-    """What decoded_data is stored in, for the status views; raises when the server does not answer."""
+    """What decoded_data is stored in and without what, by faces2_storage; raises when the server does not answer."""
     edition = ready.ask(
         address(settings),
         "SELECT 'TimescaleDB ' || extversion || ', ' || "
         "CASE current_setting('timescaledb.license', true) WHEN 'timescale' THEN 'community' ELSE 'Apache' END "
         "|| ' edition' FROM pg_extension WHERE extname = 'timescaledb'",
     )
-    return str(edition) if edition else "plain PostgreSQL, no TimescaleDB"
+    if not edition:
+        return "plain PostgreSQL, no TimescaleDB"
+    off = ready.ask(address(settings), LEFT_OUT) if ready.ask(address(settings), TOLD) else None
+    return f"{edition}: {off}" if off else str(edition)
 
 
 def _password_file(password: SecretStr) -> "tempfile._TemporaryFileWrapper[str]":

@@ -29,6 +29,8 @@ class Program:
     """Once, when it is ready and before others may use it."""
     stop_signal: str = "TERM"
     stop_seconds: int = 10
+    may_end: bool = False
+    """It is not started anew when it ends well."""
 
 
 def port(settings: Section, field: str, host: str | None = None) -> Port:

@@ -1,6 +1,7 @@
 """The parts of the stack, in the order of starting: brokers and databases, then our own services."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from faces2.service.settings import (
@@ -68,7 +69,8 @@ def _simulator(http: str) -> Program:
     """After the bridge: Mosquitto keeps messages for a subscriber only once that has subscribed."""
     served = port(load(SimulatorSettings), "http_port", http)
     needs = ("certgen", "mosquitto", "postgresql", "bridge", "pipeline")
-    return _service("simulator", ["simulate"], served, needs=needs, stop_seconds=20)
+    # It waits up to 30 s for acknowledgements before it ends; with SIMULATOR_DURATION it ends by itself.
+    return replace(_service("simulator", ["simulate"], served, needs=needs, stop_seconds=40), may_end=True)
 
 
 def _service(

@@ -12,6 +12,8 @@ from confluent_kafka.admin import AdminClient
 
 TIMEOUT = 2.0
 """Seconds that one question may take."""
+HTTP_TIMEOUT = 10.0
+"""Seconds that /health/ready may take, which itself asks one dependency after the other."""
 
 
 class NotReadyError(Exception):
@@ -27,7 +29,7 @@ def tcp(host: str, *ports: int) -> None:
 def http(url: str) -> None:
     """The address answers 200; NotReadyError names the dependencies that its answer says are missing."""
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT):  # noqa: S310
+        with urllib.request.urlopen(url, timeout=HTTP_TIMEOUT):  # noqa: S310
             return
     except urllib.error.HTTPError as error:
         raise NotReadyError(_unavailable(error.read()) or f"HTTP status {error.code}") from None

@@ -48,7 +48,7 @@ class Supervisor:
         """Whether it answers."""
         try:
             self._call("getState")
-        except OSError:
+        except (OSError, xmlrpc.client.Error):
             return False
         return True
 
@@ -86,7 +86,7 @@ class Supervisor:
         """Every program's state; empty if supervisord does not answer or is shutting down."""
         try:
             return {info["name"]: _state(info) for info in self._call("getAllProcessInfo")}
-        except (OSError, xmlrpc.client.Fault):
+        except (OSError, xmlrpc.client.Error):
             return {}
 
     def start(self, name: str) -> None:
@@ -111,7 +111,11 @@ class Supervisor:
             pid = self._call("getPID")
         except OSError:
             return
-        with suppress(xmlrpc.client.Fault):  # it is shutting down already
+        except xmlrpc.client.Error:  # it is shutting down already, and does not tell its pid any more
+            while self.running():
+                time.sleep(0.1)
+            return
+        with suppress(OSError, xmlrpc.client.Error):  # it began to shut down just now
             self._call("shutdown")
         while _alive(pid):
             time.sleep(0.1)
@@ -157,7 +161,7 @@ def _section(folders: Folders, program: Program, priority: int) -> dict[str, obj
     return {
         "command": shlex.join(program.command),
         "autostart": "false",
-        "autorestart": "true",
+        "autorestart": "unexpected" if program.may_end else "true",
         "priority": priority,
         # Ending within 2 s counts as a failed start: the next try waits one second longer than the one before.
         "startsecs": 2,

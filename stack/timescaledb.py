@@ -7,10 +7,13 @@ packages.
 import shutil
 from pathlib import Path
 
+from faces2.stack import debian
 from faces2.stack.jars import whole_or_not_at_all
 from faces2.stack.shell import run
 
 RELEASE = "trixie"
+PACKAGES = ("mmdebstrap", "debian-archive-keyring")
+"""What fetches the tree."""
 MAJOR = 17
 PROGRAMS = f"usr/lib/postgresql/{MAJOR}/bin"
 UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/lib/*/libLLVM*", "var", "boot")
@@ -22,7 +25,9 @@ exec "$lib/{loader}" --library-path "$lib" --argv0 "$0" "$0.bin" "$@"
 
 
 def fetch(target: Path) -> None:
-    """Makes the tree; StackError when it can not be downloaded."""
+    """Makes the tree; StackError when it, or what fetches it, can not be downloaded."""
+    if packages := [name for name in PACKAGES if not debian.installed(name)]:
+        debian.install(packages)
     with whole_or_not_at_all(target) as part:
         run(
             [

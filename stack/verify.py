@@ -6,9 +6,8 @@ value; what is left when nothing more comes in is missing or different.
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,15 @@ from typing import Any
 import orjson
 import psycopg2
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from psycopg2 import sql
 from rich.console import Console
-from rich.table import Table
 
-from faces2.service.settings import KafkaSettings, TimescaleSettings, load
+from faces2.service.settings import KafkaSettings, PostgresSettings, SimulatorSettings, TimescaleSettings, load
 from faces2.stack.postgres import address
 from faces2.stack.shell import StackError
+from faces2.stack.verdict import NAMED, Controller, Verdict, show
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NAMED = 10
-"""Readings that are named when they are missing or different."""
 PAUSE = 1.0
 """Least seconds between two looks at the table."""
 
@@ -45,42 +43,14 @@ FROM expected LEFT JOIN (SELECT * FROM decoded_data WHERE timestamp BETWEEN %s A
 USING (timestamp, device_id, datapoint_id)
 """
 LEFT_BY_CONTROLLER = f"SELECT mac, present, count(*) FROM ({LEFT}) AS l (t, d, p, v, mac, present) GROUP BY 1, 2"  # noqa: S608
+SIMULATED = """
+SELECT DISTINCT controller.macaddress
+FROM {schema}.devices controller
+JOIN {schema}.connectors ON connectors.controllerid = controller.deviceid
+JOIN {schema}.pins ON pins.connectorid = connectors.connectorid AND pins.deviceid IS NOT NULL
+WHERE controller.macaddress IS NOT NULL ORDER BY 1 LIMIT %s
+"""
 LEFT_NAMED = f"{LEFT} ORDER BY present, timestamp, device_id, datapoint_id LIMIT {NAMED}"
-
-
-@dataclass
-class Controller:
-    """One controller's counts: frames of the journal, their readings, and those without a row or with another value."""
-
-    mac: str
-    frames: int = 0
-    expected: int = 0
-    missing: int = 0
-    different: int = 0
-
-
-@dataclass
-class Verdict:
-    """What was found; true when there are rows and none is missing or different."""
-
-    controllers: Sequence[Controller]
-    named: Sequence[str] = ()
-    """The first readings that are missing or different."""
-    dead_letters: int | None = None
-    """Since the first frame; None if Kafka does not say."""
-    total: Controller = field(init=False)
-
-    def __post_init__(self) -> None:
-        columns = ("frames", "expected", "missing", "different")
-        self.total = Controller("all", *(sum(getattr(c, name) for c in self.controllers) for name in columns))
-
-    @property
-    def ok(self) -> bool:
-        """Whether the run may count as good."""
-        return self.total.expected > 0 and not self.total.missing and not self.total.different
-
-    def __bool__(self) -> bool:
-        return self.ok
 
 
 class Journal:
@@ -127,7 +97,7 @@ def _copied(value: float | None) -> str:
 def verify(journal: Path, timeout: float) -> Verdict:
     """Waits until every reading is in the table or `timeout` seconds bring no more; prints the counts.
 
-    StackError when the table can not be read or the journal is none.
+    StackError when the table or the metadata can not be read, or the journal is none.
     """
     console = Console(highlight=False)
     try:
@@ -135,15 +105,36 @@ def verify(journal: Path, timeout: float) -> Verdict:
             console.status("waiting until every acknowledged reading is in the table"),
             closing(psycopg2.connect(**address(load(TimescaleSettings)), connect_timeout=10)) as connection,
         ):
-            verdict = compare(connection, journal, timeout, dead_letters_since)
+            verdict = compare(connection, journal, timeout, dead_letters_since, simulated())
     except psycopg2.Error as error:
         raise StackError(f"The rows can not be checked: {str(error).strip().splitlines()[0]}") from None
     show(verdict, console)
     return verdict
 
 
-def compare(connection: Any, path: Path, timeout: float, dead_letters: Callable[[datetime], int | None]) -> Verdict:
-    """The journal against the table of this connection; `dead_letters` counts those since the first frame."""
+def simulated() -> list[str]:
+    """The MACs of the controllers that the simulator plays: the metadata's first ones with sensors."""
+    settings = load(PostgresSettings)
+    with (
+        closing(psycopg2.connect(**address(settings), connect_timeout=10)) as connection,
+        connection.cursor() as cursor,
+    ):
+        query = sql.SQL(SIMULATED).format(schema=sql.Identifier(settings.schema_name))
+        cursor.execute(query, (load(SimulatorSettings).controllers,))
+        return [mac for (mac,) in cursor.fetchall()]
+
+
+def compare(
+    connection: Any,
+    path: Path,
+    timeout: float,
+    dead_letters: Callable[[datetime], int | None],
+    controllers: Iterable[str] = (),
+) -> Verdict:
+    """The journal against the table of this connection; `dead_letters` counts those since the first frame.
+
+    Each of `controllers` must have sent something.
+    """
     connection.autocommit = True
     journal = Journal(path)
     with connection.cursor() as cursor:
@@ -163,8 +154,9 @@ def compare(connection: Any, path: Path, timeout: float, dead_letters: Callable[
                 journal.controllers[mac].missing = count
         cursor.execute(LEFT_NAMED, span)
         named = [_named(row) for row in cursor.fetchall()]
-    controllers = [journal.controllers[mac] for mac in sorted(journal.controllers)]
-    return Verdict(controllers, named, dead_letters(journal.first) if controllers else None)
+    dead = dead_letters(journal.first) if journal.controllers else None
+    counts = {mac: Controller(mac) for mac in controllers} | journal.controllers
+    return Verdict([counts[mac] for mac in sorted(counts)], named, dead)
 
 
 def _wait(cursor: Any, left: int, span: tuple[datetime, datetime], timeout: float) -> None:
@@ -202,30 +194,3 @@ def dead_letters_since(first: datetime) -> int | None:
         return None
     finally:
         consumer.close()
-
-
-def show(verdict: Verdict, console: Console) -> None:
-    """The counts for each controller, what is missing or different, and the verdict."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("controller", "frames", "readings", "rows", "missing", "different"):
-        table.add_column(heading, justify="left" if heading == "controller" else "right")
-    for counts in (*verdict.controllers, verdict.total):
-        numbers = (counts.frames, counts.expected, counts.expected - counts.missing, counts.missing, counts.different)
-        table.add_row(counts.mac, *(f"{number:,}" for number in numbers), style="bold" if counts.mac == "all" else "")
-    console.print(table)
-    for line in verdict.named:
-        console.print(f"  {line}", markup=False, soft_wrap=True)
-    left = verdict.total.missing + verdict.total.different - len(verdict.named)
-    if left:
-        console.print(f"  and {left:,} more")
-    if verdict.dead_letters is not None:
-        console.print(f"dead letters since the first frame: {verdict.dead_letters:,}")
-    console.print(_sentence(verdict))
-
-
-def _sentence(verdict: Verdict) -> str:
-    if verdict.ok:
-        return "[green]Every acknowledged reading is in the table.[/]"
-    if not verdict.total.expected:
-        return "[red]No frame was acknowledged: nothing was checked.[/]"
-    return "[red]The table is not what the controllers sent.[/]"

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from helpers import Controller, DeadLetters, Rows, Stack
+from pydantic_core import PydanticUndefined
 
 from faces2.io import timescale
 from faces2.io.metadata import MetadataDatabase
 from faces2.models.metadata import Snapshot
-from faces2.service.settings import KafkaSettings, PostgresSettings, TimescaleSettings, load
+from faces2.service.settings import SECTIONS, KafkaSettings, PostgresSettings, TimescaleSettings, load, variable
 
 ROOT = Path(__file__).parents[2]
 PORTS = {
@@ -28,18 +29,23 @@ PORTS = {
     "PIPELINE_HTTP_PORT": 19102,
     "SIMULATOR_HTTP_PORT": 19103,
     "FLINK_PORT": 18081,
+    "FACES2_KAFKA_CONTROLLER_PORT": 19093,
 }
 """Every port is moved by 10,000."""
+NOT_OURS = ("FACES2_CACHE", "FACES2_TIMESCALE", "FLINK_JARS")
+"""Settings of the machine, which the tests leave as they are."""
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """All parts but the simulator, ready; stopped at the end."""
     folder = ROOT / "out" / "test-stack"
-    os.environ |= {name: str(port) for name, port in PORTS.items()}
+    os.environ |= defaults() | {name: str(port) for name, port in PORTS.items()}
     os.environ |= {
         "KAFKA_BROKERS": "127.0.0.1:19092",
         "CERTGEN_URL": "http://127.0.0.1:18080",
+        "CERTGEN_DIR": str(folder / "certs"),
+        "FLINK_WORK_DIR": str(folder / "flink"),
         "FACES2_DATA": str(folder),
         "FACES2_WITHOUT": "simulator",
         "POSTGRES_PASSWORD": _password(folder / "postgres.password"),
@@ -51,6 +57,16 @@ def stack() -> Iterator[Stack]:
         yield running
     finally:
         subprocess.run([running.faces2, "down"], check=True, cwd=ROOT)
+
+
+def defaults() -> dict[str, str]:
+    """Every setting that has a default: in the environment they win over what the user's `.env` says."""
+    fields = {variable(section, name): field for section in SECTIONS for name, field in section.model_fields.items()}
+    return {
+        name: str(field.default)
+        for name, field in fields.items()
+        if name not in NOT_OURS and field.default not in (None, PydanticUndefined)
+    }
 
 
 def _password(file: Path) -> str:

@@ -88,9 +88,10 @@ def test_text_and_binary_hold_the_same_rows() -> None:
 
 
 def test_neither_the_start_nor_the_time_after_the_end_counts() -> None:
-    progress = [Progress(0, 0), Progress(10, 100), Progress(11, 300), Progress(12, 500), Progress(20, 500)]
-    assert steady(progress) == (400, 2)
-    assert result_of(progress, frames=250, rows=500) == Result(200, 400, 2)
+    steps = [(0, 0), (10, 1000), (11, 3000), (12, 4980), (19, 5000), (20, 5000)]
+    progress = [Progress(at, done) for at, done in steps]
+    assert steady(progress) == (3980, 2)
+    assert result_of(progress, frames=2500, rows=5000) == Result(1990, 3980, 2)
 
 
 @pytest.mark.parametrize("progress", [[Progress(0, 0)], [Progress(0, 0), Progress(1, 500)]])

@@ -3,6 +3,8 @@
 import stat
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from faces2.certgen.authority import Authority, AuthorityError
+from faces2.certgen.main import keep_current
 from faces2.service.settings import CertgenSettings
 
 MAC = "aabbccddee01"
@@ -73,6 +76,31 @@ def test_it_is_renewed_before_it_ends(tmp_path: Path, days: int, reused: bool) -
     first = Authority(settings(tmp_path), lambda: NOW).issue(MAC)
     second = Authority(settings(tmp_path), lambda: NOW + timedelta(days=days)).issue(MAC)
     assert (second.certificate == first.certificate) is reused
+
+
+@pytest.mark.parametrize(("days", "reused"), [(0, True), (4, True), (5, False)])
+def test_a_short_validity_is_used_for_two_thirds(tmp_path: Path, days: int, reused: bool) -> None:
+    short = settings(tmp_path, validity_days=7, renew_before_days=30)
+    first = Authority(short, lambda: NOW).issue(MAC)
+    second = Authority(short, lambda: NOW + timedelta(days=days)).issue(MAC)
+    assert (second.certificate == first.certificate) is reused
+
+
+def test_the_server_certificate_is_looked_after(tmp_path: Path) -> None:
+    now, stop = [NOW], threading.Event()
+    authority = Authority(settings(tmp_path), lambda: now[0])
+    file = authority.ensure_server() / "server.crt"
+    first = file.read_bytes()
+    now[0] += timedelta(days=350)
+    thread = threading.Thread(target=keep_current, args=(authority, stop, 0.01))
+    thread.start()
+    for _ in range(500):
+        if file.read_bytes() != first:
+            break
+        time.sleep(0.01)
+    stop.set()
+    thread.join()
+    assert file.read_bytes() != first
 
 
 def test_no_certificate_outlives_the_ca_and_the_last_ones_are_reused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What is sent to Kafka: readings as models.messages.Reading has them, dead letters unchanged, none unconfirmed."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faces2.io import kafka
-from faces2.io.kafka import DeliveryError, WriteRecords, dead_letter_records, reading_records
+from faces2.io.kafka import DeliveryError, WriteRecords, count_dead_letters, dead_letter_records, reading_records
 from faces2.io.kafka_range import OffsetRange
 from faces2.models.batches import Readings
 from faces2.models.clock import from_micros
@@ -40,30 +41,46 @@ def readings_of(rows: list[tuple[int, int, int, float]]) -> Readings:
 
 @given(st.lists(st.tuples(st.integers(FIRST, LAST), INT32, INT32, FINITE), max_size=5))
 def test_readings_are_the_models(rows: list[tuple[int, int, int, float]]) -> None:
-    sent = list(reading_records("processed", readings_of(rows)))
-    for (micros, device, point, value), (topic, key, text, headers) in zip(rows, sent, strict=True):
-        assert (topic, key, headers) == ("processed", reading_key(device, point), [])
+    sent = list(reading_records(readings_of(rows)))
+    for (micros, device, point, value), (key, text, headers) in zip(rows, sent, strict=True):
+        assert (key, headers) == (reading_key(device, point), None)
         model = Reading(device_id=device, datapoint_id=point, value=value, timestamp=from_micros(micros))
         assert Reading.model_validate_json(text or b"") == model
         assert list(orjson.loads(text or b"")) == list(Reading.model_fields)
 
 
 def test_a_reading_is_the_one_of_the_existing_system() -> None:
-    ((_, key, text, _),) = reading_records("t", readings_of([(1_685_027_590_543_400, 5, 1, 128.48)]))
+    ((key, text, _),) = reading_records(readings_of([(1_685_027_590_543_400, 5, 1, 128.48)]))
     assert key == b"5:1"
     assert text == b'{"device_id":5,"datapoint_id":1,"value":128.48,"timestamp":"2023-05-25T15:13:10.543400+00:00"}'
 
 
-def test_dead_letters_are_the_original_record_and_are_counted() -> None:
+def test_dead_letters_are_the_original_record() -> None:
     rejected = [Rejected((b"mac", b"\xff"), Reason.BAD_UTF8, "why")]
     letters = to_dead_letters(rejected, "Enrich", "raw", datetime(2026, 1, 1, tzinfo=UTC))
+    ((key, value, headers),) = dead_letter_records(letters)
+    assert (key, value) == (b"mac", b"\xff")
+    assert dict(headers or [])["reason"] == b"bad_utf8"
+    assert dict(headers or [])["topic"] == b"raw"
+
+
+@pytest.mark.parametrize(("error", "counted"), [(None, 1), ("no leader", 0)])
+def test_a_dead_letter_is_counted_once_kafka_has_it(
+    error: str | None, counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rejected = [Rejected((b"mac", b"\xff"), Reason.BAD_UTF8, "why")]
+    letters = to_dead_letters(rejected, "Enrich", "raw", datetime(2026, 1, 1, tzinfo=UTC))
+    fake = FakeProducer(error)
+    monkeypatch.setattr(kafka, "producer", fake.told_by)
+    step = WriteRecords(KafkaSettings(), "dead", dead_letter_records, count_dead_letters)._fn
+    step.setup()
+    step.start_bundle()
+    step.process(letters)
     count = metrics.DEAD_LETTERS.labels(reason="bad_utf8", step="Enrich")._value.get
     before = count()
-    ((topic, key, value, headers),) = dead_letter_records("dead", letters)
-    assert (topic, key, value) == ("dead", b"mac", b"\xff")
-    assert dict(headers)["reason"] == b"bad_utf8"
-    assert dict(headers)["topic"] == b"raw"
-    assert count() - before == 1
+    with pytest.raises(DeliveryError) if error else nullcontext():
+        step.finish_bundle()
+    assert count() - before == counted
 
 
 class FakeProducer:
@@ -75,6 +92,10 @@ class FakeProducer:
         self._error = error
         self._left = left
         self._tries = 0
+
+    def told_by(self, _: KafkaSettings, on_failure: Callable[[Any, Any], None]) -> "FakeProducer":
+        self.on_failure = on_failure
+        return self
 
     def produce(self, topic: str, value: Any, key: Any, headers: Any) -> None:
         self._tries += 1
@@ -92,11 +113,7 @@ class FakeProducer:
 
 
 def send(fake: FakeProducer, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def producer(_: KafkaSettings, on_failure: Callable[[Any, Any], None]) -> FakeProducer:
-        fake.on_failure = on_failure
-        return fake
-
-    monkeypatch.setattr(kafka, "producer", producer)
+    monkeypatch.setattr(kafka, "producer", fake.told_by)
     step = WriteRecords(KafkaSettings(), "processed", reading_records)._fn
     step.setup()
     step.start_bundle()

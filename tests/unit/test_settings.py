@@ -8,6 +8,7 @@ from faces2.service.describe import settings_table
 from faces2.service.settings import (
     SECTIONS,
     BridgeSettings,
+    CertgenSettings,
     FlinkSettings,
     KafkaSettings,
     PipelineSettings,
@@ -99,6 +100,17 @@ def test_the_environment_goes_before_the_file_and_overrides_before_both(
     monkeypatch.setenv("REDIS_PORT", "2222")
     assert load(RedisSettings).port == 2222
     assert load(RedisSettings, port=3333).port == 3333
+
+
+def test_the_certificate_api_is_found_where_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(CertgenSettings).url == "http://127.0.0.1:8080"
+    monkeypatch.setenv("CERTGEN_PORT", "18080")
+    assert load(CertgenSettings).url == "http://127.0.0.1:18080"
+    monkeypatch.setenv("CERTGEN_URL", "https://certgen:443")
+    assert load(CertgenSettings).url == "https://certgen:443"
+    monkeypatch.setenv("CERTGEN_PORT", "none")
+    with pytest.raises(SettingsError, match=r"^CERTGEN_PORT='none'"):
+        load(CertgenSettings)
 
 
 def test_the_names_of_the_design() -> None:

@@ -1,20 +1,30 @@
 """The stack's pure parts: configuration, settings files, ports, sentences."""
 
 import configparser
+import io
+import os
+import re
 import shlex
 import socket
+import xmlrpc.client
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from rich.console import Console
 
-from faces2.service.settings import SECTIONS, variable
+from faces2.service.settings import SECTIONS, FlinkSettings, TimescaleSettings, variable
 from faces2.stack import debian, environment, jars, postgres, shell
+from faces2.stack.commands import alone
 from faces2.stack.environment import Folders, fill, with_passwords, write
+from faces2.stack.install import _fetch_timescale
 from faces2.stack.preflight import Port, check_ports, check_room, why_closed
 from faces2.stack.program import Program
 from faces2.stack.programs import NAMES, programs
+from faces2.stack.report import Report
 from faces2.stack.shell import StackError, die_with_parent, said
-from faces2.stack.supervisor import configuration
+from faces2.stack.supervisor import Supervisor, configuration
 
 
 @pytest.fixture
@@ -92,6 +102,100 @@ def test_what_a_part_needs_starts_before_it(folders: Folders, monkeypatch: pytes
     monkeypatch.setenv("FACES2_WITHOUT", "kafak")
     with pytest.raises(StackError, match="FACES2_WITHOUT=kafak: the parts are timescaledb"):
         programs(folders)
+
+
+def test_the_environment_of_every_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").touch()
+    for name in ("CERTGEN_DIR", "FLINK_WORK_DIR", "FLINK_JARS", "NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("no_proxy", "example.org, localhost")
+    monkeypatch.setenv("FACES2_DATA", str(tmp_path / "one"))
+    folders = environment.enter()
+    assert os.environ["FLINK_WORK_DIR"] == str(folders.data / "flink")  # two stacks share nothing
+    assert os.environ["CERTGEN_DIR"] == str(folders.data / "certs")
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "example.org,localhost,127.0.0.1"
+    monkeypatch.setenv("FLINK_WORK_DIR", "/elsewhere")
+    environment.enter()
+    assert os.environ["FLINK_WORK_DIR"] == "/elsewhere"
+
+
+def test_only_the_simulator_may_end(folders: Folders) -> None:
+    text = configuration(folders, [program("a", ["true"]), replace(program("b", ["true"]), may_end=True)])
+    parsed = configparser.RawConfigParser()
+    parsed.read_string(text)
+    assert [parsed[f"program:{name}"]["autorestart"] for name in "ab"] == ["true", "unexpected"]
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), xmlrpc.client.Fault(6, "SHUTDOWN_STATE")])
+def test_a_supervisor_that_goes_away(folders: Folders, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    supervisor = Supervisor(folders)
+    monkeypatch.setattr(supervisor, "_call", refuse)
+    assert not supervisor.running()
+    assert supervisor.states() == {}
+    supervisor.shut_down()
+
+
+def test_one_command_at_a_time(folders: Folders) -> None:
+    with alone(folders), pytest.raises(StackError, match="Another faces2"), alone(folders):
+        pass
+    with alone(folders, wait=True):
+        pass
+
+
+def test_timescaledb_that_can_not_be_had_is_no_failure(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(_packages: list[str]) -> None:
+        raise StackError("no network")
+
+    monkeypatch.setattr(debian, "installed", lambda _: False)
+    monkeypatch.setattr(debian, "install", offline)
+    folders.cache.mkdir()
+    said = io.StringIO()
+    _fetch_timescale(folders, Report(Console(file=said)))
+    assert "no network" in said.getvalue()
+    assert "FACES2_TIMESCALE=off" in said.getvalue()
+    assert (folders.cache / "timescaledb-missing").read_text() == "no network"
+
+
+def test_an_old_java_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian, "java", lambda: None)
+    with pytest.raises(StackError, match="JAVA_HOME"):
+        debian.require_java()
+
+
+@pytest.mark.parametrize(
+    ("edition", "left_out", "shown"),
+    [
+        ("TimescaleDB 2.19.3, Apache edition", "no roll-up", "TimescaleDB 2.19.3, Apache edition: no roll-up"),
+        ("TimescaleDB 2.19.3, community edition", None, "TimescaleDB 2.19.3, community edition"),
+        (None, "no hypertable", "plain PostgreSQL, no TimescaleDB"),
+    ],
+)
+def test_storage(edition: str | None, left_out: str | None, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {postgres.TOLD: "faces2_storage", postgres.LEFT_OUT: left_out}
+    monkeypatch.setattr(postgres.ready, "ask", lambda _address, query: answers.get(query, edition))
+    assert postgres.storage(TimescaleSettings(password=SecretStr("p"))) == shown
+
+
+def test_versions_are_the_same_everywhere() -> None:
+    beam, kafka = ((environment.DEPLOY / name / "pom.xml").read_text() for name in ("beam", "kafka"))
+    (beam_version,) = re.findall(r"<beam.version>(.+)</", beam)
+    (kafka_version,) = re.findall(r"<kafka.version>(.+)</", kafka)
+    (client_version,) = re.findall(r"kafka-clients</artifactId>\s*<version>(.+)</", beam)
+    pinned = (environment.REPOSITORY / "pyproject.toml").read_text()
+    assert re.findall(r"apache-beam(?:\[[\w,]*\])?==([\d.]+)", pinned) == [beam_version]
+    assert FlinkSettings.model_fields["jars"].default.name == f"beam-{beam_version}"
+    assert client_version == kafka_version
+    here = Folders(Path(), Path(), Path())
+    assert here.beam_jars.name.startswith(f"beam-{beam_version}-")
+    assert here.kafka_jars.name.startswith(f"kafka-{kafka_version}-")
+    text = (environment.REPOSITORY / "stack" / "install.py").read_text()
+    assert f"Kafka {kafka_version} " in text
+    assert f"Beam {beam_version} " in text
 
 
 def test_template_without_a_value_is_an_error(tmp_path: Path) -> None:

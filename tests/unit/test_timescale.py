@@ -14,13 +14,13 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import FixedWindows, IntervalWindow
-from apache_beam.utils.windowed_value import WindowedValue
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faces2.io import timescale
+from faces2.io import timescale, write_readings
 from faces2.io.copy_binary import to_copy_binary
-from faces2.io.timescale import TemporaryError, Writer, WriteToTimescale
+from faces2.io.timescale import TemporaryError, Writer
+from faces2.io.write_readings import WriteToTimescale
 from faces2.models.batches import Readings
 from faces2.models.dead_letter import DeadLetter, Reason
 from faces2.service import metrics
@@ -235,13 +235,12 @@ def test_flushes_at_size_at_a_new_window_and_at_the_end(monkeypatch: pytest.Monk
         return list(fn.process(readings_of(rows(count, first)), window, window.start))
 
     assert process(0, 4, FIRST) == []
-    (full,) = process(4, 7, FIRST)
-    assert (len(full), database.batches) == (11, [11])
+    assert process(4, 7, FIRST) == [], "the first batch is on its way"
     assert process(20, 3, FIRST) == []
-    (of_first,) = process(30, 2, SECOND)
-    assert isinstance(of_first, WindowedValue)
+    (full,) = process(30, 2, SECOND)
+    assert (len(full.value), full.windows, full.timestamp) == (11, (FIRST,), 0)
+    of_first, of_second = fn.finish_bundle()
     assert (len(of_first.value), of_first.windows, of_first.timestamp) == (3, (FIRST,), 0)
-    (of_second,) = fn.finish_bundle()
     assert (len(of_second.value), of_second.windows, of_second.timestamp) == (2, (SECOND,), 5)
     assert database.batches == [11, 3, 2]
     fn.start_bundle()
@@ -253,11 +252,8 @@ def test_refused_rows_are_dead_letters_of_their_records(batch_rows: int, monkeyp
     fn = step(FakeDatabase(refused={1, 3}), batch_rows, monkeypatch)
     written, refused = [*fn.process(readings_of(rows(4)), FIRST, 0), *fn.finish_bundle()]
     assert isinstance(refused, TaggedOutput)
-    if batch_rows == 100:  # at the end of the bundle both go into the rows' window
-        assert written.windows == refused.value.windows == (FIRST,)
-        written, letters = written.value, refused.value.value
-    else:
-        letters = refused.value
+    assert written.windows == refused.value.windows == (FIRST,)
+    written, letters = written.value, refused.value.value
     assert written.device_id.tolist() == [0, 2]
     assert [(each.key, each.reason) for each in letters] == [(b"1", Reason.REJECTED_ROW), (b"3", Reason.REJECTED_ROW)]
     assert letters[0].detail.startswith("22003")
@@ -268,14 +264,14 @@ def test_tries_again_after_temporary_faults(monkeypatch: pytest.MonkeyPatch) -> 
     fn = step(database, 1, monkeypatch)
     count = metrics.RETRIES.labels(step="Write")._value.get
     before = count()
-    (written,) = fn.process(readings_of(rows(2)), FIRST, 0)
-    assert (len(written), database.table, count() - before) == (2, table_of(rows(2)), 2)
+    (written,) = [*fn.process(readings_of(rows(2)), FIRST, 0), *fn.finish_bundle()]
+    assert (len(written.value), database.table, count() - before) == (2, table_of(rows(2)), 2)
 
 
 def test_fails_the_bundle_when_the_fault_stays_and_the_next_bundle_starts_clean(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(timescale, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(write_readings, "RETRY_SECONDS", 0)
     database = FakeDatabase(["57P03"])
     fn = step(database, 100, monkeypatch)
     assert list(fn.process(readings_of(rows(2)), FIRST, 0)) == []
@@ -293,6 +289,7 @@ def test_latency_is_from_the_controllers_time_to_the_commit(monkeypatch: pytest.
     total = metrics.END_TO_END_SECONDS._sum.get
     before = total()
     list(fn.process(readings_of(rows(4)), FIRST, 0))
+    list(fn.finish_bundle())
     assert total() - before == pytest.approx(4 * 1.0)
 
 

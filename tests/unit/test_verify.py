@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from rich.console import Console
 
 from faces2.stack import debian
 from faces2.stack.shell import StackError, is_root
-from faces2.stack.verify import Controller, Journal, Verdict, compare, show
+from faces2.stack.verdict import Controller, Verdict, show
+from faces2.stack.verify import Journal, compare
 
 START = 1_763_900_000_000_000
 TABLE = """
@@ -110,9 +111,9 @@ def table(server: int) -> Iterator[Any]:
             yield cursor
 
 
-def _compare(server: int, path: Path, timeout: float = 0) -> Verdict:
+def _compare(server: int, path: Path, timeout: float = 0, expected: Sequence[str] = ()) -> Verdict:
     with closing(_connect(server)) as connection:
-        return compare(connection, path, timeout, lambda _: 3)
+        return compare(connection, path, timeout, lambda _: 3, expected)
 
 
 def test_all_rows_are_there(server: int, table: Any, tmp_path: Path) -> None:
@@ -136,6 +137,15 @@ def test_deleted_and_changed_rows_are_named(server: int, table: Any, tmp_path: P
     assert len(verdict.named) == 10
     assert verdict.named[0] == "aa:bb:cc:dd:ee:03 at 2025-11-23 12:13:20.000666: device 7, datapoint 2 is missing"
     assert verdict.named[5].endswith("device 8, datapoint 1 is 1.4285714295714287, not 1.4285714285714286")
+
+
+def test_a_controller_that_sent_nothing_is_named(server: int, table: Any, tmp_path: Path) -> None:
+    table.execute(INSERT, (START, 100))
+    macs = [f"aa:bb:cc:dd:ee:0{n}" for n in range(1, 6)]
+    assert _compare(server, _journal(tmp_path, 100), expected=macs[:4])
+    verdict = _compare(server, _journal(tmp_path, 100), expected=macs)
+    assert not verdict
+    assert verdict.silent == ["aa:bb:cc:dd:ee:05"]
 
 
 def test_it_waits_for_rows_that_still_come(server: int, table: Any, tmp_path: Path) -> None:
@@ -191,6 +201,7 @@ def test_what_is_no_journal_is_a_sentence(tmp_path: Path, bad: bytes) -> None:
         (Controller("aa:bb:cc:dd:ee:01", 10, 1000, 0, 0), "Every acknowledged reading is in the table."),
         (Controller("aa:bb:cc:dd:ee:01", 10, 1000, 5, 0), "The table is not what the controllers sent."),
         (Controller("aa:bb:cc:dd:ee:01", 0, 0, 0, 0), "No frame was acknowledged: nothing was checked."),
+        (Controller("aa:bb:cc:dd:ee:01", 0, 1, 0, 0), "Controllers that sent nothing: aa:bb:cc:dd:ee:01"),
     ],
 )
 def test_what_is_printed(controller: Controller, said: str, capsys: pytest.CaptureFixture[str]) -> None:
