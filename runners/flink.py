@@ -158,6 +158,6 @@ class EmbeddedFlinkRunner:
             "--object_reuse",
             "--faster_copy",
             f"--max_bundle_size={self._pipeline.bundle_size}",
-            # A bundle's age is looked at twice in this time, so it can grow to one and a half of it.
-            f"--max_bundle_time_mills={self._pipeline.max_batch_wait_ms * 2 // 3}",
+            # A bundle was seen to grow up to twice as old as this.
+            f"--max_bundle_time_mills={self._pipeline.max_batch_wait_ms // 2}",
         ]
