@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +27,7 @@ from faces2.service.shutdown import on_signals
 
 START_SECONDS = 60
 STATE_SECONDS = 1.0
+STUCK_SECONDS = 30
 
 log = get_logger(__name__)
 
@@ -73,12 +75,19 @@ class EmbeddedFlinkRunner:
             self._watch(result, server, stop)
 
     def _watch(self, result: PipelineResult, server: Jvm, stop: threading.Event) -> None:
+        """Until `stop`; JobError when the JVM or the job ended, or when Flink does not get its tasks to run: it would
+        try for ever, also when no Python worker is left."""
+        ran, patience = time.monotonic(), START_SECONDS * 2
         while not stop.wait(STATE_SECONDS):
             if failure := server.failure():
                 raise JobError(failure)
             self._state = result.state
             if PipelineState.is_terminal(self._state):
                 raise JobError(f"the job is {self._state}")
+            if (waiting := self._check()) is None:
+                ran, patience = time.monotonic(), STUCK_SECONDS
+            elif time.monotonic() - ran > patience:
+                raise JobError(waiting)
         self._state = PipelineState.STOPPED
         log.info("stopping the job")
         result.cancel()
@@ -86,10 +95,15 @@ class EmbeddedFlinkRunner:
     def _check(self) -> str | None:
         if self._state != PipelineState.RUNNING:
             return f"the job is {self._state}"
+        try:
+            answer = requests.get(f"http://127.0.0.1:{self._flink.port}/jobs/overview", timeout=2).json()
+        except requests.RequestException as error:
+            return f"Flink does not answer: {error}"
         # A job is RUNNING before its tasks are: those wait for the Python workers to connect.
-        jobs = requests.get(f"http://127.0.0.1:{self._flink.port}/jobs/overview", timeout=2).json()["jobs"]
-        started = [job["state"] == "RUNNING" and job["tasks"]["running"] == job["tasks"]["total"] for job in jobs]
-        return None if any(started) else f"Flink's tasks are {[job['tasks'] for job in jobs]}"
+        tasks = [job["tasks"] for job in answer["jobs"] if job["state"] == "RUNNING"]
+        if any(each["running"] == each["total"] for each in tasks):
+            return None
+        return f"Flink's tasks, running of all: {[(each['running'], each['total']) for each in tasks]}"
 
     def _start_job_server(self, port: int, artifact_port: int) -> Jvm:
         config = {
