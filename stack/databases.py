@@ -1,5 +1,7 @@
 """The parts that hold data: PostgreSQL with the metadata, TimescaleDB with the readings."""
 
+from collections.abc import Callable
+
 from faces2.service.settings import PostgresSettings, TimescaleSettings, load, variable
 from faces2.stack import postgres, ready
 from faces2.stack.environment import DEPLOY, Folders, fill, write
@@ -20,17 +22,7 @@ def metadata(folders: Folders) -> Program:
         said = postgres.apply("init.sql", settings, {"SCHEMA_PARAMS": settings.schema_name})
         write(folders.logs / "postgresql-init.log", said)
 
-    return Program(
-        "postgresql",
-        server.command(data, config),
-        lambda: ready.ask(postgres.address(settings)),
-        f"{settings.host}:{settings.port}",
-        ports=(port(settings, "port"),),
-        before=before,
-        after=after,
-        stop_signal="INT",
-        stop_seconds=60,
-    )
+    return _program("postgresql", server.command(data, config), settings, before, after)
 
 
 def timescale(folders: Folders) -> Program:
@@ -49,9 +41,20 @@ def timescale(folders: Folders) -> Program:
         said = postgres.apply("timescale_init.sql", settings, _for_sql(settings))
         write(folders.logs / "timescaledb-init.log", said)
 
+    return _program("timescaledb", server.command(data, config), settings, before, after)
+
+
+def _program(
+    name: str,
+    command: list[str],
+    settings: PostgresSettings | TimescaleSettings,
+    before: Callable[[], None],
+    after: Callable[[], None],
+) -> Program:
+    """A PostgreSQL server, with what is to be done before it starts and once it answers."""
     return Program(
-        "timescaledb",
-        server.command(data, config),
+        name,
+        command,
         lambda: ready.ask(postgres.address(settings)),
         f"{settings.host}:{settings.port}",
         ports=(port(settings, "port"),),
