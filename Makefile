@@ -3,7 +3,7 @@ CACHE := $(or $(FACES2_CACHE),$(HOME)/.cache/faces2)
 FACES2 := .venv/bin/faces2
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down status test bench lint lock clean clean-cache bootstrap
+.PHONY: help run up down status test faults fuzz bench soak lint lock clean clean-cache bootstrap
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +23,18 @@ status: bootstrap ## show the parts
 test: bootstrap ## every test; starts a stack of its own where one is needed
 	@.venv/bin/pytest
 
+faults: bootstrap ## hit the real stack with COUNT=20 random faults of SEED=1 and check every row; FAULT=name: one alone
+	@.venv/bin/python -m tests.faults $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(foreach name,$(FAULT),--fault $(name)) $(foreach name,$(WITHOUT),--without $(name))
+
 bench: bootstrap ## measure everything beside a plain consumer and the ceilings; BENCH="--quick" or other options
 	@.venv/bin/python -m benchmarks $(BENCH)
+
+fuzz: bootstrap ## rubbish into every entrance; CASES=1000000, SEED=n for the same again; findings go to out/fuzz
+	@.venv/bin/python -m tests.fuzz --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED))
+
+soak: bootstrap ## steady load, what grows is drawn and judged; MINUTES=30, SOAK="--rate 300" or other options
+	@.venv/bin/python -m benchmarks.soak --minutes $(or $(MINUTES),30) $(SOAK)
 
 lint: bootstrap ## ruff and mypy
 	@.venv/bin/ruff check .
@@ -37,6 +47,7 @@ lock: bootstrap ## write requirements.lock anew from pyproject.toml
 clean: ## stop everything, remove data, .venv and what was built; downloads stay in the cache
 	@if [ -x $(FACES2) ]; then $(FACES2) down; fi
 	@if [ -x $(FACES2) ] && [ -d out/test-stack/run ]; then FACES2_DATA=out/test-stack $(FACES2) down; fi
+	@if mountpoint -q out/faults/stack/timescaledb; then umount out/faults/stack/timescaledb; fi
 	rm -rf data .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 clean-cache: ## remove the downloads, too

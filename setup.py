@@ -3,10 +3,12 @@
 from setuptools import setup
 
 FOLDERS = (
+    "audit",
     "beam_pipeline",
     "bridge",
     "certgen",
     "cli",
+    "dead_letters",
     "io",
     "models",
     "runners",

@@ -44,7 +44,7 @@ class Graph:
 
     def build(self, pipeline: beam.Pipeline, read: beam.PTransform) -> None:
         """Puts the steps behind `read`, which gives records (key, value)."""
-        batches = pipeline | "ReadFromKafka" >> read | "Batch" >> Batch(self.pipeline.batch_size, self.source_topic)
+        batches = pipeline | "ReadFromKafka" >> read | "Batch" >> Batch(self.pipeline.gather_size, self.source_topic)
         readings, dead = self._readings(pipeline, batches)
         windows = readings | "Window" >> beam.WindowInto(FixedWindows(self.pipeline.processing_interval))
         if self.mode is not Mode.PROCESS:

@@ -45,12 +45,13 @@ def main(runner: RunnerName, mode: Mode, max_records: int | None = None) -> None
     service = load(ServiceSettings)
     logs.configure("pipeline", service.log_level)
     kafka, pipeline = load(KafkaSettings), load(PipelineSettings)
-    engine = _runner(runner, kafka, pipeline, max_records)
     database = None if mode is Mode.PROCESS else load(TimescaleSettings)
+    dependencies = _checks(kafka, database)
+    engine = _runner(runner, kafka, pipeline, dependencies, max_records)
     with ExitStack() as stack:
         metadata = None if mode is Mode.SINK else _metadata(stack, engine)
         if engine.streaming:
-            checks = {**_checks(kafka, database), **engine.checks}
+            checks = {**dependencies, **engine.checks}
             health = HealthServer(service.http_host, pipeline.pipeline_http_port, checks, engine.registry)
             health.start()
             stack.callback(health.stop)
@@ -65,10 +66,16 @@ def main(runner: RunnerName, mode: Mode, max_records: int | None = None) -> None
     log.info("the pipeline ended")
 
 
-def _runner(name: RunnerName, kafka: KafkaSettings, pipeline: PipelineSettings, max_records: int | None) -> Runner:
+def _runner(
+    name: RunnerName,
+    kafka: KafkaSettings,
+    pipeline: PipelineSettings,
+    dependencies: Mapping[str, Check],
+    max_records: int | None,
+) -> Runner:
     if name is RunnerName.DIRECT:
         return DirectRunner(kafka, max_records)
-    return EmbeddedFlinkRunner(load(FlinkSettings), kafka, pipeline)
+    return EmbeddedFlinkRunner(load(FlinkSettings), kafka, pipeline, dependencies)
 
 
 def _metadata(stack: ExitStack, engine: Runner) -> Snapshot | WorkerMetadata:

@@ -30,7 +30,8 @@ from faces2.service.settings import BridgeSettings, KafkaSettings, MqttSettings
 
 FILTERS = ("stat/+/+/+/+", "tele/+/+/+/+")
 SESSION_SECONDS = 14 * 24 * 3600
-KEEPALIVE_SECONDS = 30
+KEEPALIVE_SECONDS = 10
+"""A broker that is cut off is noticed within twice as long."""
 CONNECT_SECONDS = 10
 STOP_SECONDS = 5
 READS_PER_TURN = 200

@@ -32,6 +32,9 @@ def kafka_producer(kafka: KafkaSettings, on_error: OnError) -> Producer:
             "partitioner": "murmur2_random",
             "message.max.bytes": 4_194_304,
             "queue.buffering.max.kbytes": 262_144,
+            # A broker that is cut off is noticed within ten seconds, and one that is back within two.
+            "request.timeout.ms": 10_000,
+            "socket.timeout.ms": 10_000,
             "reconnect.backoff.max.ms": 2000,
             "error_cb": on_error,
             "log_level": 2,  # an outage is one line of ours, not ten a second of librdkafka's

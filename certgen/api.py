@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, Field
 
 from faces2.certgen.authority import Authority, Issued
+from faces2.certgen.body_limit import BodyLimit
 from faces2.certgen.certificates import certificate_pem, key_pem
 from faces2.models.mac import colon_mac, compact_mac
 from faces2.service.health import routes
@@ -34,6 +35,7 @@ class IssueResponse(BaseModel):
 def create_app(authority: Authority) -> FastAPI:
     """The API over `authority`."""
     app = FastAPI(title="FACES2 certificates", redoc_url=None)
+    app.add_middleware(BodyLimit)
     app.include_router(routes({"ca": authority.check}))
 
     @app.post("/issue")

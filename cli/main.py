@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from faces2.cli import dead_letters
+from faces2.service.could_not import CouldNotError
 from faces2.service.settings import FlinkSettings, SettingsError, SimulatorSettings, load, variable
 from faces2.service.shared_metrics import share_metrics
 
@@ -20,6 +22,8 @@ app = typer.Typer(
 STACK = "The native stack"
 SERVICES = "The services, each a process of its own"
 TOOLS = "Tools"
+
+app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=TOOLS)
 
 
 @app.command(rich_help_panel=STACK)
@@ -109,6 +113,22 @@ def pipeline(
     decode(RunnerName(runner), Mode(mode), max_records)
 
 
+@app.command(rich_help_panel=SERVICES)
+def watchdog() -> None:
+    """Restart the stack's parts that run and do not answer; `faces2 up` starts it."""
+    from faces2.stack.watchdog import main as watch
+
+    watch()
+
+
+@app.command(rich_help_panel=SERVICES)
+def waiting() -> None:
+    """Put frames of unknown devices back as soon as the metadata knows them."""
+    from faces2.dead_letters.main import main as wait
+
+    wait()
+
+
 def _of_simulator(name: str) -> Any:
     """The option that goes before a field of SimulatorSettings."""
     field = SimulatorSettings.model_fields[name]
@@ -138,6 +158,55 @@ def simulate(
     play(**{name: value for name, value in given.items() if value is not None})
 
 
+Since = Annotated[
+    str | None,
+    typer.Option("--from", help="first record: a time (UTC), how long ago (2h) or partition:offset; all there is"),
+]
+Until = Annotated[str | None, typer.Option("--until", help="where it ends, not included; the topic's end now")]
+
+
+def _quiet_imports(name: str) -> None:
+    """Beam warns of packages that nobody here needs when it is imported; a user's terminal is no place for that."""
+    from faces2.service import logs as json_logs
+
+    json_logs.configure(name, "ERROR")
+
+
+@app.command(rich_help_panel=TOOLS)
+def audit(
+    since: Since = None,
+    until: Until = None,
+    wait: Annotated[float, typer.Option(min=0, help="seconds that the pipeline is given to read the stretch")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="status 1 also for what could not be judged")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Prove that every frame's readings are in the table, or the frame in the dead letters.
+
+    Exit status 0: nothing is missing or different; 1: something is; 2: it could not be found out.
+    """
+    _quiet_imports("audit")
+    from faces2.audit.main import main as prove
+
+    prove(since, until, wait, as_json, strict)
+
+
+@app.command(rich_help_panel=TOOLS)
+def backfill(
+    since: Since = None,
+    until: Until = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say how much it is, and write nothing")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="do not go on where the same command was ended")] = False,
+) -> None:
+    """Write a stretch of the raw topic to the table once more, beside a running stream.
+
+    It can be repeated, and goes on where it was ended (exit status 130) or killed.
+    """
+    _quiet_imports("backfill")
+    from faces2.beam_pipeline.backfill import main as write_again
+
+    write_again(since, until, dry_run, restart)
+
+
 @app.command(rich_help_panel=TOOLS)
 def topics() -> None:
     """Create Kafka's topics with their settings; safe to repeat."""
@@ -155,9 +224,9 @@ def settings() -> None:
 
 
 def main() -> None:
-    """Runs the command; a wrong setting is a sentence, not a stack trace."""
+    """Runs the command; a wrong setting, or a system that is away, is a sentence and not a stack trace."""
     try:
         app()
-    except SettingsError as error:
+    except (SettingsError, CouldNotError) as error:
         print(f"faces2: {error}", file=sys.stderr)
         sys.exit(2)

@@ -4,11 +4,15 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from faces2.models.metadata import Snapshot
+from faces2.models.metadata import FORM, Snapshot
 from faces2.service.settings import RedisSettings
 
-SNAPSHOT_KEY = "faces2:metadata"
-VERSION_KEY = "faces2:metadata:version"
+SNAPSHOT_KEY = f"faces2:metadata:{FORM}"
+VERSION_KEY = f"{SNAPSHOT_KEY}:version"
+VOUCHED_KEY = f"{SNAPSHOT_KEY}:vouched"
+"""The version that the announcer says is PostgreSQL's; it expires when nobody says so any more."""
+
+VOUCHED_SECONDS = 0.75
 TIMEOUT_SECONDS = 0.5
 
 
@@ -31,19 +35,27 @@ class SnapshotCache:
         self._client = client
 
     def version(self) -> int:
+        """The version that PostgreSQL has, 0 where nobody has vouched for it lately."""
+        return _number(self._client.get(VOUCHED_KEY))
+
+    def vouch(self, version: int) -> None:
+        """Says for a moment that this is PostgreSQL's version."""
+        self._client.set(VOUCHED_KEY, version, px=int(VOUCHED_SECONDS * 1000))
+
+    def held(self) -> int:
         """The version of the snapshot held, 0 where there is none."""
         with self._client.pipeline(transaction=True) as pipe:
             pipe.get(VERSION_KEY)
             pipe.exists(SNAPSHOT_KEY)
             version, held = pipe.execute()
-        return int(version) if version is not None and held else 0
+        return _number(version) if held else 0
 
     def snapshot(self) -> Snapshot | None:
         """The snapshot held, None where there is none or it is of another form."""
         text = self._client.get(SNAPSHOT_KEY)
         try:
             return Snapshot.from_json(text) if isinstance(text, bytes) else None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError):
             return None
 
     def store(self, snapshot: Snapshot) -> None:
@@ -52,3 +64,8 @@ class SnapshotCache:
             pipe.set(SNAPSHOT_KEY, snapshot.to_json())
             pipe.set(VERSION_KEY, snapshot.version)
             pipe.execute()
+
+
+def _number(text: object) -> int:
+    """Others may write to this Redis, too: what is no version of PostgreSQL's is none."""
+    return int(text) if isinstance(text, bytes) and text.isdigit() and len(text) < 20 else 0

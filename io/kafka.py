@@ -10,6 +10,7 @@ from apache_beam.io.kafka import ReadFromKafka
 from apache_beam.pvalue import PCollection
 from confluent_kafka import KafkaError, Message, Producer
 
+from faces2.io import kafka_record  # noqa: F401 - workers, which load this module, find the records' coder by it
 from faces2.models.batches import Readings
 from faces2.models.clock import format_timestamp
 from faces2.models.dead_letter import DeadLetter
@@ -18,6 +19,8 @@ from faces2.service import metrics
 from faces2.service.settings import KafkaSettings
 
 FLUSH_SECONDS = 60
+SOON = {"request.timeout.ms": 10_000, "socket.timeout.ms": 10_000, "reconnect.backoff.max.ms": 2000}
+"""A broker that is cut off is noticed within 10 s, and one that is back within 2; librdkafka adds the jitter."""
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -37,6 +40,7 @@ def read_records(settings: KafkaSettings, topic: str, expansion_service: str, st
             "group.id": settings.group_id,
             "auto.offset.reset": start,
             "enable.auto.commit": "false",
+            "request.timeout.ms": "10000",
         },
         topics=[topic],
         commit_offset_in_finalize=True,
@@ -59,6 +63,7 @@ def producer(settings: KafkaSettings, on_failure: Callable[[KafkaError, Message]
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": 262_144,
             "message.max.bytes": 4_194_304,
+            **SOON,
         }
         | told
     )

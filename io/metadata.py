@@ -1,14 +1,19 @@
 """The metadata database (PostgreSQL): one consistent snapshot of all mappings, and the version they stand at."""
 
-from collections.abc import Callable
-from contextlib import suppress
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql
 
-from faces2.models.metadata import Snapshot, build_snapshot
+from faces2.models.metadata import Snapshot
+from faces2.models.metadata_rows import build_snapshot
+from faces2.service.logs import get_logger
 from faces2.service.settings import PostgresSettings
 
 CHANNEL = "faces2_metadata"
@@ -17,21 +22,41 @@ CHANNEL = "faces2_metadata"
 Connection = psycopg2.extensions.connection
 T = TypeVar("T")
 
+VERSION_SECONDS = 1.0
+SNAPSHOT_SECONDS = 10.0
+
+log = get_logger(__name__)
+
 _VERSION = "SELECT version FROM {schema}.metadata_version"
 _DATAPOINTS = """
-    SELECT devicetemplateid, datapointid, label, "offset", length, dataencoding, coalesce(decimals, 0),
-           coalesce(append, '')
+    SELECT devicetemplateid, datapointid, label, "offset", length, dataencoding, decimals, append
     FROM {schema}.datapoints
     ORDER BY devicetemplateid, "offset", datapointid"""
 _PINS = """
-    SELECT replace(controller.macaddress, ':', ''), connectors.connectornumber, pins.position,
-           sensor.deviceid, sensor.devicename, sensor.devicetemplateid
+    SELECT lower(replace(controller.macaddress::text, ':', '')), connectors.connectornumber, pins.position,
+           sensor.deviceid, sensor.devicename, sensor.devicetemplateid, {since}
     FROM {schema}.pins AS pins
     JOIN {schema}.connectors AS connectors USING (connectorid)
     JOIN {schema}.devices AS controller ON controller.deviceid = connectors.controllerid
     JOIN {schema}.devices AS sensor ON sensor.deviceid = pins.deviceid
     WHERE controller.macaddress IS NOT NULL
     ORDER BY 1, 2, 3"""
+
+# A database that is not ours has no history: there the present mapping holds for all frames.
+_HAS_HISTORY = """
+    SELECT EXISTS (SELECT FROM information_schema.columns
+                   WHERE (table_schema, table_name, column_name) = ({name}, 'pins', 'mapped_at'))"""
+_NEVER = sql.SQL("0")
+_SINCE = sql.SQL("(extract(epoch FROM pins.mapped_at) * 1000000)::bigint")
+_PAST_TEMPLATES = """
+    SELECT devicetemplateid, datapoints, (extract(epoch FROM held_until) * 1000000)::bigint
+    FROM {schema}.past_templates
+    ORDER BY held_until"""
+_PAST_PINS = """
+    SELECT macaddress, connectornumber, position, deviceid, devicename, devicetemplateid,
+           (extract(epoch FROM held_from) * 1000000)::bigint, (extract(epoch FROM held_until) * 1000000)::bigint
+    FROM {schema}.past_pins
+    ORDER BY held_until"""
 
 
 def connect(settings: PostgresSettings) -> Connection:
@@ -51,30 +76,54 @@ def connect(settings: PostgresSettings) -> Connection:
     return connection
 
 
+@contextmanager
+def answers_within(connection: Connection, seconds: float) -> Iterator[None]:
+    """Cuts a connection that does not answer in time. A frozen server, or a network that swallows all, keeps to no
+    timeout of its own, and a query would wait for it for ever."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        timer = threading.Timer(seconds, wire.shutdown, [socket.SHUT_RDWR])
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
 def read_version(connection: Connection, schema: str) -> int:
     """The metadata's version: it grows with every change."""
-    ((version,),) = _rows(connection, _VERSION, schema)
+    with answers_within(connection, VERSION_SECONDS):
+        ((version,),) = _rows(connection, _VERSION, schema)
     return int(version)
 
 
 def load_snapshot(connection: Connection, schema: str) -> Snapshot:
     """All mappings and their version, as of one moment."""
-    with connection.cursor() as cursor:
+    with answers_within(connection, SNAPSHOT_SECONDS), connection.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
-            return build_snapshot(
-                read_version(connection, schema),
+            version = read_version(connection, schema)
+            ((has_history,),) = _rows(connection, _HAS_HISTORY, schema)
+            pins = _rows(connection, _PINS, schema, _SINCE if has_history else _NEVER)
+            snapshot = build_snapshot(
+                version,
                 _rows(connection, _DATAPOINTS, schema),
-                _rows(connection, _PINS, schema),
+                pins,
+                _rows(connection, _PAST_TEMPLATES, schema) if has_history else (),
+                _rows(connection, _PAST_PINS, schema) if has_history else (),
             )
         finally:
             if not connection.closed:
                 cursor.execute("ROLLBACK")
+    if len(snapshot.sensors) < len(pins):
+        log.warning("pins of the metadata left out", left_out=len(pins) - len(snapshot.sensors))
+    return snapshot
 
 
-def _rows(connection: Connection, query: str, schema: str) -> list[tuple[Any, ...]]:
+def _rows(connection: Connection, query: str, schema: str, since: sql.SQL = _NEVER) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL(query).format(schema=sql.Identifier(schema)))
+        named = sql.SQL(query).format(schema=sql.Identifier(schema), name=sql.Literal(schema), since=since)
+        cursor.execute(named)
         return cursor.fetchall()
 
 

@@ -1,4 +1,7 @@
-"""The metadata as each worker process sees it: in the process, checked once a second, reloaded when it changed."""
+"""The metadata as each worker process sees it: held in the process, watched by a thread of its own.
+
+Bundles never wait for Redis or PostgreSQL: they take what is held.
+"""
 
 import threading
 import time
@@ -13,12 +16,13 @@ from faces2.io.metadata import MetadataDatabase
 from faces2.io.outage import Outage
 from faces2.models.metadata import Snapshot
 from faces2.service.logs import get_logger
-from faces2.service.metrics import METADATA_LOADS
+from faces2.service.metrics import METADATA_LOADS, RETRIES
 from faces2.service.settings import PostgresSettings, RedisSettings
 
 ASK_SECONDS = 1.0
-RECHECK_SECONDS = 10.0
 PAUSE_SECONDS = 5.0
+"""Between two tries with a Redis that is away; PostgreSQL is asked meanwhile."""
+
 FIRST_ATTEMPTS = 8
 
 log = get_logger(__name__)
@@ -31,8 +35,8 @@ class MetadataUnavailableError(RuntimeError):
 class MetadataCache:
     """Gives the snapshot to the bundles' threads; its version only ever grows.
 
-    Redis is asked for the version, and PostgreSQL where Redis has none; with both away the last snapshot serves on.
-    PostgreSQL is asked now and then all the same, so that a Redis that nobody writes to any more does not hold us back.
+    The version is Redis's while the announcer vouches for it there, else PostgreSQL's; with both away the last snapshot
+    serves on.
     """
 
     def __init__(
@@ -44,28 +48,35 @@ class MetadataCache:
     ) -> None:
         self._database = database
         self._cache = cache
-        self._clock = clock
         self._sleep = sleep
         self._redis = Outage("redis", redis.RedisError, PAUSE_SECONDS, clock)
-        self._postgres = Outage("postgres", psycopg2.Error, PAUSE_SECONDS, clock)
+        self._postgres = Outage("postgres", psycopg2.Error, 0, clock)
         self._lock = threading.Lock()
         self._held: Snapshot | None = None
-        self._next_ask = float("-inf")
-        self._next_recheck = float("-inf")
 
     def current(self) -> Snapshot:
         """The snapshot, at most some two seconds old; MetadataUnavailableError only when there never was one."""
+        return self._held or self._first()
+
+    def watch(self) -> None:
+        """Refreshes what is held once a second, in a thread that ends with the process."""
+        threading.Thread(target=self._watch, name="metadata-watch", daemon=True).start()
+
+    def refresh(self) -> None:
+        """Takes over a newer version, if there is one."""
         held = self._held
         if held is None:
-            return self._first()
-        # One thread asks; the others need not wait for it.
-        if self._clock() >= self._next_ask and self._lock.acquire(blocking=False):
-            try:
-                self._next_ask = self._clock() + ASK_SECONDS
-                held = self._held = self._refresh(held)
-            finally:
-                self._lock.release()
-        return held
+            return
+        try:
+            self._held = self._newest(held)
+        except Exception:  # whatever the metadata holds, the worker goes on with what it has
+            log.exception("the metadata can not be refreshed")
+            RETRIES.labels("metadata_refresh").inc()
+
+    def _watch(self) -> None:
+        while True:
+            self._sleep(ASK_SECONDS)
+            self.refresh()
 
     def _first(self) -> Snapshot:
         with self._lock:
@@ -78,8 +89,6 @@ class MetadataCache:
                     reraise=True,
                 )
                 self._held = retrying(self._load)
-                self._next_ask = self._clock() + ASK_SECONDS
-                self._next_recheck = self._clock() + RECHECK_SECONDS
             return self._held
 
     def _load(self) -> Snapshot:
@@ -98,7 +107,7 @@ class MetadataCache:
         METADATA_LOADS.labels("redis").inc()
         return snapshot
 
-    def _refresh(self, held: Snapshot) -> Snapshot:
+    def _newest(self, held: Snapshot) -> Snapshot:
         version = self._version()
         if version <= held.version:
             return held
@@ -113,12 +122,8 @@ class MetadataCache:
         return fresh
 
     def _version(self) -> int:
-        """The newest version that either knows of, 0 where none does."""
-        cached = self._redis.attempt(self._cache.version) or 0
-        if cached and self._clock() < self._next_recheck:
-            return cached
-        self._next_recheck = self._clock() + RECHECK_SECONDS
-        return max(cached, self._postgres.attempt(self._database.version) or 0)
+        """PostgreSQL's version by the shorter way that answers, 0 where none does."""
+        return self._redis.attempt(self._cache.version) or self._postgres.attempt(self._database.version) or 0
 
     def _from_postgres(self, snapshot: Snapshot) -> Snapshot:
         METADATA_LOADS.labels("postgres").inc()
@@ -127,5 +132,7 @@ class MetadataCache:
 
 
 def open_cache(postgres: PostgresSettings, redis_settings: RedisSettings) -> MetadataCache:
-    """A worker's cache on the real services; nothing is connected before `current` is called."""
-    return MetadataCache(MetadataDatabase(postgres), SnapshotCache(redis_client(redis_settings)))
+    """A worker's cache on the real services, watched; nothing is connected before `current` is called."""
+    cache = MetadataCache(MetadataDatabase(postgres), SnapshotCache(redis_client(redis_settings)))
+    cache.watch()
+    return cache

@@ -13,6 +13,10 @@ from faces2.models.batches import Readings
 from faces2.service import metrics
 from faces2.service.settings import TimescaleSettings
 
+# TimescaleDB refuses a statement that has to decompress more rows than a limit (100,000 by default): late rows
+# that meet compressed chunks would be tried again for ever. Other editions take the setting and have no use for it.
+_LATE_ROWS = "-c timescaledb.max_tuples_decompressed_per_dml_transaction=0"
+
 
 class TemporaryError(Exception):
     """The batch was not written, and can be later."""
@@ -38,7 +42,11 @@ def connect(settings: TimescaleSettings) -> Connection:
         keepalives_idle=5,
         keepalives_interval=2,
         keepalives_count=3,
-        options="-c timezone=UTC -c statement_timeout=60s",
+        tcp_user_timeout=20_000,
+        # The server, too, notices when we are gone: a transaction of ours must not hold its rows against our next one.
+        options="-c timezone=UTC -c statement_timeout=60s -c idle_in_transaction_session_timeout=20s"
+        " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=20s "
+        + _LATE_ROWS,
     )
 
 
@@ -55,12 +63,9 @@ class Writer:
             self._copy(readings)
         except psycopg2.Error as error:
             self._recover()
-            fault = classify(error.pgcode)
-            if fault is Fault.TEMPORARY:
-                raise TemporaryError(str(error).strip()) from error
-            if fault is Fault.PERMANENT:
-                return self._split(readings, error)
-            return self._write_over(readings)
+            if classify(error.pgcode) is Fault.DUPLICATE:
+                return self._write_over(readings)
+            return self._after(error, readings)
         return []
 
     def close(self) -> None:
@@ -74,15 +79,16 @@ class Writer:
             self._upsert(readings)
         except psycopg2.Error as error:
             self._recover()
-            if classify(error.pgcode) is not Fault.PERMANENT:
-                raise TemporaryError(str(error).strip()) from error
-            return self._split(readings, error)
+            return self._after(error, readings)
         return []
 
-    def _split(self, readings: Readings, error: psycopg2.Error) -> list[RejectedRow]:
-        """Halves the batch until only the rows that are refused are left."""
-        if len(readings) == 1:
+    def _after(self, error: psycopg2.Error, readings: Readings) -> list[RejectedRow]:
+        """Halves the batch until only the rows that are refused are left, or the server can hold a part."""
+        fault = classify(error.pgcode)
+        if fault is Fault.PERMANENT and len(readings) == 1:
             return [RejectedRow(0, f"{error.pgcode} {str(error).strip()}")]
+        if fault not in (Fault.PERMANENT, Fault.TOO_MUCH) or len(readings) == 1:
+            raise TemporaryError(str(error).strip()) from error
         middle = len(readings) // 2
         left = self.write(readings.take(slice(0, middle)))
         right = self.write(readings.take(slice(middle, None)))
@@ -90,9 +96,7 @@ class Writer:
 
     def _copy(self, readings: Readings) -> None:
         with self._transaction() as cursor:
-            cursor.copy_expert(
-                f"COPY decoded_data ({COLUMNS}) FROM STDIN (FORMAT BINARY)", BytesIO(to_copy_binary(readings))
-            )
+            _copy_in(cursor, "decoded_data", readings)
         metrics.ROWS.labels(path="copy").inc(len(readings))
 
     def _upsert(self, readings: Readings) -> None:
@@ -100,9 +104,7 @@ class Writer:
             cursor.execute(
                 "CREATE TEMP TABLE IF NOT EXISTS staging (LIKE decoded_data) ON COMMIT DELETE ROWS;TRUNCATE staging"
             )
-            cursor.copy_expert(
-                f"COPY staging ({COLUMNS}) FROM STDIN (FORMAT BINARY)", BytesIO(to_copy_binary(readings))
-            )
+            _copy_in(cursor, "staging", readings)
             # Each key once, the last one wins; sorted, so that two workers never wait for each other in a circle.
             cursor.execute(
                 f"INSERT INTO decoded_data ({COLUMNS})"  # noqa: S608 - a constant
@@ -124,6 +126,12 @@ class Writer:
                 self._connection.rollback()
             except psycopg2.Error:
                 self.close()
+
+
+def _copy_in(cursor: Any, table: str, readings: Readings) -> None:
+    data = to_copy_binary(readings)
+    # In one piece: for each piece the thread would have to wait for the interpreter, which is decoding the next batch.
+    cursor.copy_expert(f"COPY {table} ({COLUMNS}) FROM STDIN (FORMAT BINARY)", BytesIO(data), size=len(data))
 
 
 class _Transaction:

@@ -26,6 +26,8 @@ def topics(settings: KafkaSettings) -> list[NewTopic]:
         settings.raw_topic: {"retention.ms": str(7 * DAY_MS), "max.message.bytes": "1048576"},
         settings.processed_topic: {"cleanup.policy": "compact", "min.compaction.lag.ms": str(7 * DAY_MS)},
         settings.dead_letter_topic: {"retention.ms": str(30 * DAY_MS), "max.message.bytes": "4194304"},
+        # Longer than the dead letters that it tells of, which go with their segment.
+        settings.replay_topic: {"cleanup.policy": "compact,delete", "retention.ms": str(45 * DAY_MS)},
     }
     return [
         NewTopic(name, num_partitions=settings.partitions, replication_factor=settings.replication, config=config)

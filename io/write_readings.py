@@ -24,13 +24,16 @@ from faces2.service.settings import TimescaleSettings
 
 STEP = "Write"
 RETRY_SECONDS = 30
+MOST_BATCHES = 100
+"""How many times `batch_rows` one transaction may have: many rows at once cost the database less a row."""
 
 log = get_logger(__name__)
 
 
 class WriteToTimescale(beam.PTransform):
-    """Gives (readings as written, dead letters). Buffers by window; flushes at `batch_rows`, when the window changes
-    and at the end of the bundle, so that no row waits across a checkpoint."""
+    """Gives (readings as written, dead letters). Buffers by window; flushes at `batch_rows` (or later, while the
+    batch before is being written), when the window changes and at the end of the bundle, so that no row waits across a
+    checkpoint."""
 
     def __init__(self, settings: TimescaleSettings, batch_rows: int, topic: str, clock: Clock = utc_now) -> None:
         super().__init__()
@@ -49,6 +52,7 @@ class _WriteFn(beam.DoFn):
     def __init__(self, settings: TimescaleSettings, batch_rows: int, topic: str, clock: Clock) -> None:
         self._settings = settings
         self._batch_rows = batch_rows
+        self._most_rows = MOST_BATCHES * batch_rows
         self._topic = topic
         self._clock = clock
 
@@ -71,7 +75,7 @@ class _WriteFn(beam.DoFn):
         self._window, self._element_time = window, timestamp
         self._parts.append(readings)
         self._rows += len(readings)
-        if self._rows >= self._batch_rows:
+        if self._rows >= (self._batch_rows if self._idle() else self._most_rows):
             yield from self._flush()
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -90,6 +94,10 @@ class _WriteFn(beam.DoFn):
         self._parts, self._rows = [], 0
         self._under_way = self._thread.submit(self._write_batch, readings, self._element_time, self._window)
         return written
+
+    def _idle(self) -> bool:
+        """Whether the database waits for us; while it does not, the next batch grows."""
+        return self._under_way is None or self._under_way.done()
 
     def _written(self) -> list[Any]:
         if self._under_way is None:

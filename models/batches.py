@@ -14,13 +14,20 @@ T = TypeVar("T", bound=np.generic)
 
 @dataclass(slots=True)
 class FrameGroup:
-    """Frames of one template and one length, so that they can be decoded together; all lists are as long."""
+    """Frames of one template and one length, so that they can be decoded together; all lists are as long. `micros` is
+    the controllers' time since 1970."""
 
     template: Template
     frames: list[bytes] = field(default_factory=list)
     device_ids: list[int] = field(default_factory=list)
-    micros: list[int] = field(default_factory=list)
+    micros: NDArray[np.int64] | list[int] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+
+    def take(self, rows: slice) -> "FrameGroup":
+        """The chosen frames."""
+        return FrameGroup(
+            self.template, self.frames[rows], self.device_ids[rows], self.micros[rows], self.records[rows]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     BAD_DATAPOINT = "bad_datapoint"
     UNKNOWN_DEVICE = "unknown_device"
     REJECTED_ROW = "rejected_row"
+    INTERNAL_ERROR = "internal_error"
 
 
 class RejectedError(ValueError):

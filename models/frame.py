@@ -5,9 +5,14 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 _ENCODING = re.compile(r"(u?int(?:8|16|24|32|48|64)|float(?:32|64))(?:[ _-]?(be|le))?", re.IGNORECASE)
+
+Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+"""What the table's columns of ids take."""
 
 
 class FrameError(ValueError):
@@ -35,15 +40,18 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Datapoint:
-    """One value of a sensor's frame: `length` bytes at `offset`, read by `encoding`, divided by 10^decimals."""
+    """One value of a sensor's frame: `length` bytes at `offset`, read by `encoding`, divided by 10^decimals.
 
-    datapoint_id: int
+    `problem` says why the metadata's row could not be understood; no frame can then be read by it."""
+
+    datapoint_id: Int32
     label: str
-    offset: int
-    length: int
+    offset: Int32
+    length: Int32
     encoding: str
-    decimals: int = 0
+    decimals: Int32 = 0
     unit: str = ""
+    problem: str = ""
 
 
 def parse_hex(text: object) -> bytes:
@@ -75,6 +83,8 @@ def parse_encoding(name: str) -> tuple[str, int, Literal["little", "big"]]:
 
 def layout_of(datapoint: Datapoint) -> Layout:
     """Where the datapoint's bytes are; a whole number may be shorter or longer than its encoding's name says."""
+    if datapoint.problem:
+        raise LayoutError(datapoint.problem)
     kind, size, byteorder = parse_encoding(datapoint.encoding)
     if kind == "f" and datapoint.length != size:
         raise LayoutError(f"{datapoint.label}: {datapoint.encoding} is not {datapoint.length} bytes long")

@@ -1,12 +1,12 @@
 """What the metadata says of sensors: which device is on which pin, and what its frames hold."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import orjson
+from pydantic import BaseModel, Field
 
-from faces2.models.frame import Datapoint
+from faces2.models.frame import Datapoint, Int32
 
 
 class PinKey(NamedTuple):
@@ -21,7 +21,7 @@ class PinKey(NamedTuple):
 class Template:
     """All datapoints that one frame of a sensor of this kind gives."""
 
-    template_id: int
+    template_id: Int32 | None
     datapoints: tuple[Datapoint, ...]
 
 
@@ -34,55 +34,100 @@ class Sensor:
     template: Template
 
 
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+
+FORM: Literal[2] = 2
+"""Grows when the JSON form of a snapshot changes; another form is left alone."""
+
+Names = tuple[str, str, str]
+"""MAC, connector and component as a message has them."""
+
+Timeline = tuple[tuple[int, Sensor], ...]
+"""What was on a pin before: until when (microseconds since 1970), and which sensor; oldest first."""
+
+
+class Stored(BaseModel):
+    """The JSON form of a snapshot; a sensor names its template by its place."""
+
+    form: Literal[2]
+    version: Int64
+    templates: list[Template]
+    pins: list[tuple[str, Int32, Int32, Int32, str, int]]
+    earlier: list[tuple[str, Int32, Int32, Int64, Int32, str, int]]
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """All mappings at one version of the metadata."""
+    """All mappings at one version of the metadata, and what they were before where frames of then are read otherwise.
+
+    `earlier` holds a pin only if its mapping has changed; a pin that has none now is in `earlier` alone.
+    """
 
     version: int
     sensors: dict[PinKey, Sensor]
-    _by_names: dict[tuple[str, str, str], Sensor] = field(init=False, repr=False, compare=False)
+    earlier: dict[PinKey, Timeline] = field(default_factory=dict)
+    _unchanged: dict[Names, Sensor] = field(init=False, repr=False, compare=False)
+    _changed: dict[Names, PinKey] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        by_names: dict[tuple[str, str, str], Sensor] = {}
-        for (mac, connector, position), sensor in self.sensors.items():
-            for name in (f"J{connector}", str(connector)):
-                by_names[mac, name, f"sensor-{position}"] = sensor
-        object.__setattr__(self, "_by_names", by_names)
+        unchanged = {
+            names: sensor for pin, sensor in self.sensors.items() if pin not in self.earlier for names in _names(pin)
+        }
+        object.__setattr__(self, "_unchanged", unchanged)
+        object.__setattr__(self, "_changed", {names: pin for pin in self.earlier for names in _names(pin)})
 
     def find(self, mac: str, connector: str, component: str) -> Sensor | None:
-        """The sensor that a message's parts name (`aabbccddee01`, `J1` or `1`, `sensor-2`), or None."""
-        return self._by_names.get((mac, connector, component))
+        """The sensor that a message's parts name now (`aabbccddee01`, `J1` or `1`, `sensor-2`), or None."""
+        return self.unchanged(mac, connector, component) or self.find_at(mac, connector, component, None)
+
+    def unchanged(self, mac: str, connector: str, component: str) -> Sensor | None:
+        """The sensor of a pin that has had no other; None says that `find_at` is to be asked. This is the hot path."""
+        return self._unchanged.get((mac, connector, component))
+
+    def find_at(self, mac: str, connector: str, component: str, micros: int | None) -> Sensor | None:
+        """The sensor at that time (now, if it is not known); where the pin had none then, the first one after it."""
+        names = (mac, connector, component)
+        pin = self._changed.get(names)
+        if pin is None:
+            return self._unchanged.get(names)
+        if micros is not None:
+            for until, sensor in self.earlier[pin]:
+                if micros < until:
+                    return sensor
+        return self.sensors.get(pin)
 
     def to_json(self) -> bytes:
-        """The form kept in Redis: each template once, pins by template."""
-        templates = {sensor.template.template_id: sensor.template for sensor in self.sensors.values()}
-        pins = [[*pin, s.device_id, s.name, s.template.template_id] for pin, s in self.sensors.items()]
-        return orjson.dumps({"version": self.version, "templates": list(templates.values()), "pins": pins})
+        """The form kept in Redis: each template once, sensors name it by its place in the list."""
+        past = [(pin, until, sensor) for pin, timeline in self.earlier.items() for until, sensor in timeline]
+        # By identity: to hash the datapoints of each sensor would cost more than all else here.
+        templates = {id(s.template): s.template for s in (*self.sensors.values(), *(s for _, _, s in past))}
+        place = {identity: number for number, identity in enumerate(templates)}
+        stored = {
+            "form": FORM,
+            "version": self.version,
+            "templates": list(templates.values()),
+            "pins": [[*pin, s.device_id, s.name, place[id(s.template)]] for pin, s in self.sensors.items()],
+            "earlier": [[*pin, until, s.device_id, s.name, place[id(s.template)]] for pin, until, s in past],
+        }
+        return orjson.dumps(stored)
 
     @classmethod
     def from_json(cls, text: bytes) -> "Snapshot":
         """Reads `to_json`'s form; ValueError or KeyError where it is something else."""
-        stored: dict[str, Any] = orjson.loads(text)
-        templates = {
-            t["template_id"]: Template(t["template_id"], tuple(Datapoint(**d) for d in t["datapoints"]))
-            for t in stored["templates"]
+        stored = Stored.model_validate_json(text, strict=True)
+        templates = dict(enumerate(stored.templates))  # which has no place -1
+        sensors = {
+            PinKey(mac, connector, position): Sensor(device_id, name, templates[place])
+            for mac, connector, position, device_id, name, place in stored.pins
         }
-        return cls(stored["version"], _sensors(stored["pins"], templates))
+        earlier: dict[PinKey, Timeline] = {}
+        for mac, connector, position, until, device_id, name, place in stored.earlier:
+            pin = PinKey(mac, connector, position)
+            earlier[pin] = (*earlier.get(pin, ()), (until, Sensor(device_id, name, templates[place])))
+        return cls(stored.version, sensors, earlier)
 
 
-def build_snapshot(version: int, datapoint_rows: Iterable[Any], pin_rows: Iterable[Any]) -> Snapshot:
-    """From rows of the database: (template, id, label, offset, length, encoding, decimals, unit) and
-    (mac, connector, position, device, name, template)."""
-    datapoints: dict[int, list[Datapoint]] = {}
-    for template_id, *fields in datapoint_rows:
-        datapoints.setdefault(template_id, []).append(Datapoint(*fields))
-    templates = {template_id: Template(template_id, tuple(points)) for template_id, points in datapoints.items()}
-    return Snapshot(version, _sensors(pin_rows, templates))
-
-
-def _sensors(pins: Iterable[Any], templates: dict[int, Template]) -> dict[PinKey, Sensor]:
-    sensors = {}
-    for mac, connector, position, device_id, name, template_id in pins:
-        template = templates.get(template_id) or Template(template_id, ())
-        sensors[PinKey(mac, connector, position)] = Sensor(device_id, name, template)
-    return sensors
+def _names(pin: PinKey) -> tuple[Names, Names]:
+    """Newer controllers say `J1`, older ones `1`."""
+    component = f"sensor-{pin.position}"
+    return (pin.mac, f"J{pin.connector}", component), (pin.mac, str(pin.connector), component)

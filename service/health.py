@@ -23,9 +23,9 @@ def routes(checks: Mapping[str, Check], registry: CollectorRegistry = REGISTRY) 
 
     @router.get("/health/ready", tags=["health"])
     def ready() -> JSONResponse:
-        failures = {name: _run(check) for name, check in checks.items()}
-        ok = not any(failures.values())
-        dependencies = {name: failure or "ok" for name, failure in failures.items()}
+        found = failures(checks)
+        ok = not any(found.values())
+        dependencies = {name: failure or "ok" for name, failure in found.items()}
         return JSONResponse(
             {"status": "ok" if ok else "unavailable", "dependencies": dependencies}, status_code=200 if ok else 503
         )
@@ -35,6 +35,11 @@ def routes(checks: Mapping[str, Check], registry: CollectorRegistry = REGISTRY) 
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+def failures(checks: Mapping[str, Check]) -> dict[str, str | None]:
+    """What is wrong with each dependency, None where nothing is."""
+    return {name: _run(check) for name, check in checks.items()}
 
 
 def _run(check: Check) -> str | None:

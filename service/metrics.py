@@ -24,6 +24,10 @@ METADATA_LOADS = Counter("faces2_metadata_loads", "Snapshots of the metadata loa
 IN_FLIGHT = Gauge("faces2_in_flight", "Messages taken in and not yet confirmed", multiprocess_mode="livesum")
 QUEUED = Gauge("faces2_queued", "Messages kept to be sent later", multiprocess_mode="livesum")
 CONNECTED = Gauge("faces2_connected", "1 while connected", ["to"], multiprocess_mode="livemin")
+WAITING_FRAMES = Gauge("faces2_waiting_frames", "Frames that wait for their device", multiprocess_mode="livesum")
+WAITING_PINS = Gauge("faces2_waiting_pins", "Pins that frames wait for", multiprocess_mode="livesum")
+REPLAYED = Counter("faces2_replayed", "Frames put back because their device is known now")
+WAITING_SKIPPED = Counter("faces2_waiting_skipped", "Dead letters that do not wait for a device", ["reason"])
 RETRIES = Counter("faces2_retries", "Tries again after a temporary failure", ["step"])
 
 

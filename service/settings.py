@@ -12,7 +12,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
-AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:  # ~nobody: pydantic takes a ValueError for a wrong value, and this for our fault
+        raise ValueError(str(error)) from None
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 
 class SettingsError(ValueError):
@@ -64,6 +73,7 @@ class KafkaSettings(Section):
     raw_topic: str = Field("raw-iot-data", description="messages as the controllers sent them")
     processed_topic: str = Field("processed-iot-data", description="readings; log-compacted")
     dead_letter_topic: str = Field("raw-iot-data-dead-letter", description="what could not be used, with its reason")
+    replay_topic: str = Field("raw-iot-data-replayed", description="the trace of dead letters that were replayed")
     group_id: str = Field("faces2-pipeline", description="consumer group of the pipeline")
     partitions: int = Field(4, ge=1, le=10_000, description="partitions of the topics when they are created")
     replication: int = Field(1, ge=1, le=9, description="replicas of the topics when they are created")
@@ -88,6 +98,15 @@ class MqttSettings(Section):
     tls_port: Port = Field(8883, description="its mTLS listener, for controllers")
     tls_bind: str = Field(
         "127.0.0.1", description="address of the native stack's mTLS listener; 0.0.0.0: let controllers in"
+    )
+    journal_mb: int = Field(
+        512, ge=1, le=100_000, description="megabytes that Mosquitto's journal may hold; full, messages are refused"
+    )
+    journal_sync_ms: int = Field(
+        100,
+        ge=0,
+        le=10_000,
+        description="milliseconds of messages that a power cut may take; 0: none, each waits for the disk",
     )
 
 
@@ -130,18 +149,29 @@ class BridgeSettings(Section):
 class PipelineSettings(Section):
     """The pipeline."""
 
-    batch_size: int = Field(
-        1000, ge=1, le=100_000, description="records gathered into one batch, and rows at which it is written"
-    )
+    batch_size: int = Field(1000, ge=1, le=100_000, description="rows at which a batch is written, or more under load")
+    gather_size: int = Field(5000, ge=1, le=100_000, description="records of a bundle that are decoded together")
     processing_interval: int = Field(5, ge=1, le=3600, description="seconds of a window and between checkpoints")
     max_batch_wait_ms: int = Field(1000, ge=10, le=60_000, description="how long a row may wait in a batch")
-    bundle_size: int = Field(20_000, ge=1, le=100_000, description="records of one bundle; batches of a bundle overlap")
+    bundle_size: int = Field(50_000, ge=1, le=100_000, description="records of one bundle; batches of a bundle overlap")
+    backfill_slice: int = Field(
+        50_000, ge=1, le=10_000_000, description="records of one slice of a back-fill, after which its place is kept"
+    )
     pipeline_http_port: Port = Field(9102, description="health and metrics")
     pipeline_crc_check: bool = Field(False, description="frames whose Modbus CRC does not hold are dead letters")
     pipeline_publish: bool = Field(True, description="mode full: readings also go to the processed topic")
     pipeline_start: Literal["earliest", "latest"] = Field(
         "earliest", description="where a group without offsets starts"
     )
+
+
+class WaitingSettings(Section):
+    """The replay of frames that waited for their device."""
+
+    model_config = SettingsConfigDict(env_prefix="WAITING_")
+
+    http_port: Port = Field(9104, description="health and metrics")
+    group_id: str = Field("faces2-waiting", description="consumer group that keeps where it goes on after a restart")
 
 
 class FlinkSettings(Section):
@@ -153,7 +183,12 @@ class FlinkSettings(Section):
         Path("~/.cache/faces2/beam-2.70.0"), validate_default=True, description="folder of Beam's and Flink's jars"
     )
     port: Port = Field(8081, description="Flink's REST port")
-    parallelism: int = Field(4, ge=1, le=1024, description="parallel subtasks, each with a Python worker")
+    parallelism: int = Field(
+        2,
+        ge=1,
+        le=1024,
+        description="parallel subtasks, each with a Python worker: one a processor, at most one a partition",
+    )
     work_dir: AbsolutePath = Field(Path("data/flink"), validate_default=True, description="folder of a run's files")
     heap: str = Field("1g", pattern=r"^\d+[mg]$", description="heap of the embedded Flink's JVM")
 
@@ -207,6 +242,7 @@ SECTIONS: tuple[type[Section], ...] = (
     CertgenSettings,
     BridgeSettings,
     PipelineSettings,
+    WaitingSettings,
     FlinkSettings,
     SimulatorSettings,
     ServiceSettings,
@@ -223,6 +259,8 @@ def load(section: type[S], **overrides: object) -> S:
     """
     try:
         return section(**overrides)
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{Path('.env').absolute()} is no UTF-8 text: {error}") from None
     except ValidationError as error:
         raise SettingsError(
             "\n".join(_explain(section, e["loc"], e["msg"], e.get("input")) for e in error.errors())

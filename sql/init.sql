@@ -95,6 +95,47 @@ CREATE TABLE IF NOT EXISTS metadata_version (
     version   bigint NOT NULL
 );
 
+-- What held before: a frame is decoded with the mapping of its arrival, however late it is read. Only what ended is
+-- kept, for 31 days (dead letters live for 30), and only what decides how a frame is decoded.
+CREATE TABLE IF NOT EXISTS past_pins (
+    macaddress       text NOT NULL,
+    connectornumber  integer NOT NULL,
+    position         integer NOT NULL,
+    deviceid         integer NOT NULL,
+    devicename       text,
+    devicetemplateid integer,
+    held_from        timestamptz NOT NULL,
+    held_until       timestamptz NOT NULL,
+    PRIMARY KEY (macaddress, connectornumber, position, held_until)
+);
+COMMENT ON COLUMN past_pins.macaddress IS '12 hex digits, as messages have it';
+CREATE INDEX IF NOT EXISTS past_pins_held_until ON past_pins (held_until);
+
+CREATE TABLE IF NOT EXISTS past_templates (
+    devicetemplateid integer NOT NULL,
+    datapoints       jsonb NOT NULL,
+    held_until       timestamptz NOT NULL,
+    PRIMARY KEY (devicetemplateid, held_until)
+);
+COMMENT ON COLUMN past_templates.datapoints IS 'arrays of id, label, offset, length, encoding, decimals, unit; empty: had none';
+CREATE INDEX IF NOT EXISTS past_templates_held_until ON past_templates (held_until);
+
+-- From when a transaction's changes count, one moment for all of them. It lies a little ahead: by then every worker has
+-- them, so that all agree on each frame's mapping. Writers wait for each other in bump_metadata_version, which asks for
+-- the moment first: a later change has a later moment.
+CREATE OR REPLACE FUNCTION metadata_moment() RETURNS timestamptz LANGUAGE plpgsql AS $$
+BEGIN
+    IF coalesce(current_setting('faces2.moment', true), '') = '' THEN
+        PERFORM set_config('faces2.moment', extract(epoch FROM clock_timestamp() + interval '1.5 s')::text, true);
+    END IF;
+    RETURN to_timestamp(current_setting('faces2.moment')::float8);
+END $$;
+
+-- What was mapped before there was a history has always been so.
+ALTER TABLE pins ADD COLUMN IF NOT EXISTS mapped_at timestamptz NOT NULL DEFAULT 'epoch';
+ALTER TABLE pins ALTER COLUMN mapped_at SET DEFAULT metadata_moment();
+COMMENT ON COLUMN pins.mapped_at IS 'since when this device, template and address belong together; kept by triggers';
+
 CREATE OR REPLACE FUNCTION bump_metadata_version() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     bumped bigint;
@@ -104,6 +145,9 @@ BEGIN
     ON CONFLICT (singleton) DO UPDATE SET version = greatest(held.version + 1, excluded.version)
     RETURNING version INTO bumped;
     PERFORM pg_notify('faces2_metadata', bumped::text);
+    PERFORM metadata_moment();
+    DELETE FROM past_pins WHERE held_until < clock_timestamp() - interval '31 days';
+    DELETE FROM past_templates WHERE held_until < clock_timestamp() - interval '31 days';
     RETURN NULL;
 END $$;
 
@@ -114,6 +158,96 @@ SELECT format(
 FROM unnest(ARRAY['devicetypes', 'devicetemplates', 'devices', 'connectortypes', 'connectors', 'pins',
                   'datapointicons', 'datapoints']) AS name
 \gexec
+
+-- Before a row goes or changes: what its pins meant goes into the history, unless it began in this very transaction.
+-- A delete that cascades finds the whole mapping at its first row and nothing of it at the others. It looks up a few
+-- pins among many, by index, also when a bulk load left the statistics behind.
+CREATE OR REPLACE FUNCTION remember_pins() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    touched integer[];
+    moment  timestamptz := metadata_moment();
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        touched := ARRAY(SELECT pinid FROM pins);
+    ELSIF TG_TABLE_NAME = 'pins' THEN
+        touched := ARRAY[OLD.pinid];
+    ELSIF TG_TABLE_NAME = 'connectors' THEN
+        touched := ARRAY(SELECT pinid FROM pins WHERE connectorid = OLD.connectorid);
+    ELSE
+        touched := ARRAY(SELECT pinid FROM pins WHERE deviceid = OLD.deviceid
+                         UNION SELECT pinid FROM pins JOIN connectors USING (connectorid) WHERE controllerid = OLD.deviceid);
+    END IF;
+
+    INSERT INTO past_pins
+    SELECT lower(replace(controller.macaddress::text, ':', '')), connectors.connectornumber, pins.position,
+           sensor.deviceid, sensor.devicename, sensor.devicetemplateid, pins.mapped_at, moment
+    FROM pins
+    JOIN connectors USING (connectorid)
+    JOIN devices AS controller ON controller.deviceid = connectors.controllerid
+    JOIN devices AS sensor ON sensor.deviceid = pins.deviceid
+    WHERE pins.pinid = ANY (touched) AND controller.macaddress IS NOT NULL AND pins.mapped_at < moment
+    ON CONFLICT DO NOTHING;
+
+    IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'pins' THEN
+        NEW.mapped_at := moment;
+    ELSIF TG_OP = 'UPDATE' AND TG_ARGV[0] = 'address' THEN
+        UPDATE pins SET mapped_at = moment WHERE pinid = ANY (touched);
+    END IF;
+    RETURN coalesce(NEW, OLD);
+END $$;
+
+-- Before a datapoint comes, goes or changes: its template as it was before this transaction.
+CREATE OR REPLACE FUNCTION remember_templates() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    touched integer[];
+    moment  timestamptz := metadata_moment();
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        touched := ARRAY(SELECT DISTINCT devicetemplateid FROM datapoints);
+    ELSE
+        touched := ARRAY[OLD.devicetemplateid, NEW.devicetemplateid];
+    END IF;
+
+    INSERT INTO past_templates
+    SELECT template, coalesce(points.held, '[]'), moment
+    FROM (SELECT DISTINCT unnest(touched) AS template) AS templates
+    CROSS JOIN LATERAL (
+        SELECT jsonb_agg(jsonb_build_array(datapointid, label, "offset", length, dataencoding, decimals, append)
+                         ORDER BY "offset", datapointid) AS held
+        FROM datapoints WHERE devicetemplateid = template
+    ) AS points
+    WHERE template IS NOT NULL
+      AND NOT EXISTS (SELECT FROM past_templates WHERE devicetemplateid = template AND held_until = moment);
+    RETURN coalesce(NEW, OLD);
+END $$;
+
+SELECT format('CREATE OR REPLACE TRIGGER remember_%s BEFORE %s ON %I FOR EACH %s EXECUTE FUNCTION remember_pins()',
+              lower(event), event, name, level)
+FROM unnest(ARRAY['pins', 'connectors', 'devices']) AS name, (VALUES ('DELETE', 'ROW'), ('TRUNCATE', 'STATEMENT')) AS at (event, level)
+\gexec
+CREATE OR REPLACE TRIGGER remember_update BEFORE UPDATE ON pins FOR EACH ROW
+WHEN ((OLD.connectorid, OLD.position, OLD.deviceid) IS DISTINCT FROM (NEW.connectorid, NEW.position, NEW.deviceid))
+EXECUTE FUNCTION remember_pins();
+CREATE OR REPLACE TRIGGER remember_update BEFORE UPDATE ON connectors FOR EACH ROW
+WHEN ((OLD.controllerid, OLD.connectornumber) IS DISTINCT FROM (NEW.controllerid, NEW.connectornumber))
+EXECUTE FUNCTION remember_pins('address');
+CREATE OR REPLACE TRIGGER remember_update BEFORE UPDATE ON devices FOR EACH ROW
+WHEN (OLD.macaddress IS DISTINCT FROM NEW.macaddress)
+EXECUTE FUNCTION remember_pins('address');
+CREATE OR REPLACE TRIGGER remember_template BEFORE UPDATE ON devices FOR EACH ROW
+WHEN (OLD.devicetemplateid IS DISTINCT FROM NEW.devicetemplateid)
+EXECUTE FUNCTION remember_pins('template');
+
+CREATE OR REPLACE TRIGGER remember_change BEFORE INSERT OR DELETE ON datapoints FOR EACH ROW
+EXECUTE FUNCTION remember_templates();
+CREATE OR REPLACE TRIGGER remember_truncate BEFORE TRUNCATE ON datapoints FOR EACH STATEMENT
+EXECUTE FUNCTION remember_templates();
+CREATE OR REPLACE TRIGGER remember_update BEFORE UPDATE ON datapoints FOR EACH ROW
+WHEN ((OLD.datapointid, OLD.devicetemplateid, OLD."offset", OLD.length, OLD.dataencoding, OLD.decimals)
+      IS DISTINCT FROM
+      (NEW.datapointid, NEW.devicetemplateid, NEW."offset", NEW.length, NEW.dataencoding, NEW.decimals))
+EXECUTE FUNCTION remember_templates();
 
 -- The sample fleet goes into a fresh schema only, so what a user deleted does not come back.
 SELECT NOT EXISTS (SELECT FROM metadata_version) AND NOT EXISTS (SELECT FROM devices) AS fresh \gset

@@ -42,6 +42,10 @@ def kafka(folders: Folders, faces2: str) -> Program:
             storage = ["kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(config)]
             run([*java, logging, *storage], f"Kafka's folder {data} can not be made")
 
+    def alive() -> None:
+        ready.tcp(host, number)  # refused at once while the broker starts, which the client would wait for
+        ready.kafka(settings.brokers, ready.PATIENT)
+
     return Program(
         "kafka",
         die_with_parent(
@@ -53,12 +57,13 @@ def kafka(folders: Folders, faces2: str) -> Program:
         before=before,
         after=lambda: run([faces2, "topics"], "Kafka's topics can not be made"),
         stop_seconds=40,
+        alive=alive,
     )
 
 
 def mosquitto(folders: Folders) -> Program:
     """The MQTT broker; certgen makes its certificate."""
-    settings, user = load(MqttSettings), "mosquitto"
+    settings, bridge, user = load(MqttSettings), load(BridgeSettings), "mosquitto"
     config = folders.run / "mosquitto.conf"
 
     def before() -> None:
@@ -71,7 +76,11 @@ def mosquitto(folders: Folders) -> Program:
             "DATA": folder_of(user, folders.data / "mosquitto"),
             "CONFIG": DEPLOY / "mosquitto",
             "MQTT_USER": user,
-            "MAX_IN_FLIGHT": max(1000, load(BridgeSettings).max_in_flight),
+            "MAX_IN_FLIGHT": max(1000, bridge.max_in_flight),
+            "JOURNAL": folders.mosquitto_journal,
+            "JOURNAL_BYTES": settings.journal_mb * 1_000_000,
+            "JOURNAL_SYNC_MS": settings.journal_sync_ms,
+            "BRIDGE": bridge.client_id,
         }
         fill(DEPLOY / "mosquitto" / "mosquitto.conf", config, values)
 
@@ -84,6 +93,7 @@ def mosquitto(folders: Folders) -> Program:
         needs=("certgen",),
         before=before,
         stop_seconds=20,
+        alive=lambda: ready.mqtt(settings.host, settings.port),
     )
 
 
@@ -104,6 +114,7 @@ def redis(folders: Folders) -> Program:
         f"{settings.host}:{settings.port}",
         ports=(port(settings, "port"),),
         before=before,
+        alive=lambda: ready.cache(settings.host, settings.port, ready.PATIENT),
     )
 
 

@@ -62,6 +62,7 @@ def _program(
         after=after,
         stop_signal="INT",
         stop_seconds=60,
+        alive=lambda: ready.ask(postgres.address(settings), seconds=ready.PATIENT),
     )
 
 

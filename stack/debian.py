@@ -19,9 +19,9 @@ SERVICES = {"mosquitto": "mosquitto", "redis-server": "redis-server", "postgresq
 """Services that their packages would start at the next boot, on the ports that we need."""
 
 
-def missing(*, maven: bool) -> list[str]:
-    """The packages to install; Maven only where something is to be fetched with it."""
-    packages = [name for name in ("mosquitto", "redis-server", "util-linux") if not installed(name)]
+def missing(*, maven: bool, compiler: tuple[str, ...] = ()) -> list[str]:
+    """The packages to install; Maven and a compiler only where they have something to do."""
+    packages = [name for name in ("mosquitto", "redis-server", "util-linux", *compiler) if not installed(name)]
     if not postgres_folders() or not has_user("postgres"):
         packages.append("postgresql")
     if find("psql") is None:

@@ -27,7 +27,7 @@ def draw(shown: Picture, width: int, height: int) -> RenderableType:
         _stations(shown.stations),
         _rule("now"),
         _figures(shown),
-        _dead_letters(shown.dead),
+        _dead_letters(shown.dead, shown.waiting),
         _rule("last readings"),
     ]
     used = 11 + -(-len(shown.parts) // PARTS_A_ROW)
@@ -88,11 +88,14 @@ def _figure(what: str, value: str) -> Text:
     return Text.assemble((f"{what} ", "dim"), (value, "bold"))
 
 
-def _dead_letters(dead: Mapping[str, float] | None) -> Text:
+def _dead_letters(dead: Mapping[str, float] | None, waiting: float | None) -> Text:
+    text = Text(no_wrap=True)
+    if waiting:
+        text.append_text(_figure("waiting for their device", f"{count(waiting)}  "))
     if not dead:
-        return _figure("dead letters", count(None if dead is None else 0))
+        return text.append_text(_figure("dead letters", count(None if dead is None else 0)))
     reasons = sorted(dead.items(), key=lambda item: -item[1])
-    text = Text.assemble(("dead letters ", "dim"), (count(sum(dead.values())), "bold yellow"), no_wrap=True)
+    text.append_text(Text.assemble(("dead letters ", "dim"), (count(sum(dead.values())), "bold yellow")))
     text.append(": " + ", ".join(f"{reason} {count(number)}" for reason, number in reasons), style="yellow")
     text.overflow = "ellipsis"
     return text

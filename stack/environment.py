@@ -61,6 +61,11 @@ class Folders:
         return self.cache / f"beam-2.70.0-{digest(DEPLOY / 'beam' / 'pom.xml')}"
 
     @property
+    def mosquitto_journal(self) -> Path:
+        """Mosquitto's plugin; another source is another file."""
+        return self.cache / f"mosquitto-journal-{digest(DEPLOY / 'mosquitto' / 'journal.c')}.so"
+
+    @property
     def timescale_tree(self) -> Path:
         """PostgreSQL 17 with TimescaleDB: a Debian 13 tree."""
         return self.cache / "timescaledb-pg17"
@@ -73,8 +78,8 @@ def enter() -> Folders:
     """
     if not Path(".env").exists():
         os.chdir(REPOSITORY)
+    settings = load(StackSettings)  # first: it says what is wrong with `.env`
     dotenv.load_dotenv(Path(".env").absolute(), override=False)
-    settings = load(StackSettings)
     folders = Folders(Path.cwd(), settings.data, settings.cache)
     if java_home := os.environ.get("JAVA_HOME"):
         os.environ["PATH"] = f"{java_home}/bin:{os.environ.get('PATH', os.defpath)}"

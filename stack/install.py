@@ -6,7 +6,7 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 from faces2.service.settings import StackSettings, load
-from faces2.stack import debian, jars, timescaledb
+from faces2.stack import debian, jars, journal, timescaledb
 from faces2.stack.environment import DEPLOY, Folders, write
 from faces2.stack.preflight import ROOM_TO_INSTALL, check_room
 from faces2.stack.report import Report
@@ -14,7 +14,7 @@ from faces2.stack.shell import StackError
 
 
 def install(folders: Folders, report: Report) -> None:
-    """Brings packages, jars and TimescaleDB; StackError says what can not be had."""
+    """Brings packages, jars, Mosquitto's journal and TimescaleDB; StackError says what can not be had."""
     folders.cache.mkdir(parents=True, exist_ok=True)
     with (folders.cache / "lock").open("w") as lock:
         flock(lock, LOCK_EX)  # two stacks may share the cache
@@ -33,14 +33,18 @@ def _install(folders: Folders, report: Report) -> None:
         if not target.exists() and (name != "beam" or own_beam)
     }
     tree = load(StackSettings).timescale == "auto" and not folders.timescale_tree.exists()
-    packages = debian.missing(maven=bool(wanted))
-    if not (wanted or packages or tree):
+    plugin = not folders.mosquitto_journal.exists()
+    packages = debian.missing(maven=bool(wanted), compiler=journal.PACKAGES if plugin else ())
+    if not (wanted or packages or tree or plugin):
         return
     check_room(folders.cache, ROOM_TO_INSTALL, "FACES2_CACHE")
     if packages:
         with report.step(f"Debian packages: {' '.join(packages)}"):
             debian.install(packages)
         debian.require_java()
+    if plugin:
+        with report.step("Mosquitto's journal, compiled"):
+            journal.build(folders.mosquitto_journal)
     pool = ThreadPoolExecutor()
     work = [pool.submit(_fetch_jars, folders, wanted, report)] if wanted else []
     work += [pool.submit(_fetch_timescale, folders, report)] if tree else []

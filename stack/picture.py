@@ -21,6 +21,7 @@ class Answers:
     bridge: Window | None
     kafka: Window | None
     pipeline: Window | None
+    waiting: Window | None
     rows: int | None
     frames: Sequence[Frame] | None
     storage: str | None
@@ -49,6 +50,8 @@ class Picture:
     rows: int | None
     dead: Mapping[str, float] | None
     """Dead letters by reason."""
+    waiting: float | None
+    """Frames that wait for their device."""
     p50: float | None
     p99: float | None
     frames: Sequence[Frame] | None
@@ -75,6 +78,7 @@ def picture(names: Sequence[str], answers: Answers, processed_topic: str, second
         queued=simulator.total("faces2_queued"),
         rows=answers.rows,
         dead=_dead(window for window in (answers.bridge, answers.pipeline) if window),
+        waiting=(answers.waiting or NOTHING).total("faces2_waiting_frames"),
         p50=pipeline.quantile(LATENCY, 0.5),
         p99=pipeline.quantile(LATENCY, 0.99),
         frames=answers.frames,
@@ -102,7 +106,8 @@ def line(shown: Picture) -> str:
     dead = "–" if shown.dead is None else count(sum(shown.dead.values()))
     return (
         f"{running} of {len(shown.parts)} parts running | {flow} | lag {count(shown.lag)} | rows {count(shown.rows)} | "
-        f"dead letters {dead} | latency p50 {duration(shown.p50)} p99 {duration(shown.p99)}"
+        f"dead letters {dead} | latency p50 {duration(shown.p50)} p99 {duration(shown.p99)} | "
+        f"waiting for their device {count(shown.waiting)}"
     )
 
 

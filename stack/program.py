@@ -29,6 +29,8 @@ class Program:
     """Once, when it is ready and before others may use it."""
     stop_signal: str = "TERM"
     stop_seconds: int = 10
+    alive: Step | None = None
+    """Returns when the part answers, be it that it has no time; raises at once when it refuses, late when it hangs."""
     may_end: bool = False
     """It is not started anew when it ends well."""
 

@@ -12,6 +12,7 @@ from faces2.service.settings import (
     ServiceSettings,
     SimulatorSettings,
     StackSettings,
+    WaitingSettings,
     load,
 )
 from faces2.stack import brokers, databases, ready
@@ -20,7 +21,10 @@ from faces2.stack.preflight import Port
 from faces2.stack.program import Program, port
 from faces2.stack.shell import StackError, die_with_parent
 
-NAMES = ("timescaledb", "postgresql", "redis", "kafka", "certgen", "mosquitto", "pipeline", "bridge", "simulator")
+NAMES = (
+    *("timescaledb", "postgresql", "redis", "kafka", "certgen", "mosquitto"),
+    *("pipeline", "waiting", "bridge", "simulator", "watchdog"),
+)
 """In the order of starting; they stop the other way round: first what sends, last what stores."""
 
 FACES2 = str(Path(sys.executable).with_name("faces2"))
@@ -40,8 +44,10 @@ def programs(folders: Folders) -> list[Program]:
         _certgen(),
         brokers.mosquitto(folders),
         _pipeline(http),
+        _waiting(http),
         _bridge(http),
         _simulator(http),
+        Program("watchdog", die_with_parent([FACES2, "watchdog"]), ready=lambda: None, endpoint=""),
     ]
     return [program for program in every if program.name not in left_out]
 
@@ -58,6 +64,11 @@ def _pipeline(http: str) -> Program:
     needs = ("kafka", "redis", "postgresql", "timescaledb")
     command = ["pipeline", "--runner", "flink", "--mode", "full"]
     return _service("pipeline", command, served, port(load(FlinkSettings), "port"), needs=needs, stop_seconds=40)
+
+
+def _waiting(http: str) -> Program:
+    served = port(load(WaitingSettings), "http_port", http)
+    return _service("waiting", ["waiting"], served, needs=("kafka", "redis", "postgresql"), stop_seconds=30)
 
 
 def _bridge(http: str) -> Program:
@@ -85,4 +96,5 @@ def _service(
         ports=(served, *others),
         needs=needs,
         stop_seconds=stop_seconds,
+        alive=lambda: ready.http(f"{url}/health/live"),
     )

@@ -12,6 +12,8 @@ from confluent_kafka.admin import AdminClient
 
 TIMEOUT = 2.0
 """Seconds that one question may take."""
+PATIENT = 10.0
+"""Seconds after which a part on a busy machine is thought to hang."""
 HTTP_TIMEOUT = 10.0
 """Seconds that /health/ready may take, which itself asks one dependency after the other."""
 
@@ -43,22 +45,31 @@ def _unavailable(body: bytes) -> str:
     return ", ".join(f"{name}: {state}" for name, state in dependencies.items() if state != "ok")
 
 
-def kafka(brokers: str) -> None:
+def mqtt(host: str, port: int) -> None:
+    """The broker answers a connection; the kernel alone accepts one for a broker that hangs."""
+    with socket.create_connection((host, port), timeout=PATIENT) as broker:
+        broker.sendall(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x0a\x00\x00")  # CONNECT: 3.1.1, a clean session, no name
+        if broker.recv(4)[:1] != b"\x20":  # CONNACK
+            raise NotReadyError("no MQTT broker")
+        broker.sendall(b"\xe0\x00")  # DISCONNECT
+
+
+def kafka(brokers: str, seconds: float = TIMEOUT) -> None:
     """The broker gives its metadata and has a controller."""
-    client = AdminClient({"bootstrap.servers": brokers, "log_level": 0, "socket.timeout.ms": int(TIMEOUT * 1000)})
-    if client.list_topics(timeout=TIMEOUT).controller_id < 0:
+    client = AdminClient({"bootstrap.servers": brokers, "log_level": 0, "socket.timeout.ms": int(seconds * 1000)})
+    if client.list_topics(timeout=seconds).controller_id < 0:
         raise NotReadyError("no controller yet")
 
 
-def cache(host: str, port: int) -> None:
+def cache(host: str, port: int, seconds: float = TIMEOUT) -> None:
     """Redis answers a ping."""
-    with redis.Redis(host=host, port=port, socket_timeout=TIMEOUT) as client:
+    with redis.Redis(host=host, port=port, socket_timeout=seconds) as client:
         client.ping()
 
 
-def ask(address: dict[str, Any], query: str = "SELECT 1") -> Any:
+def ask(address: dict[str, Any], query: str = "SELECT 1", seconds: float = TIMEOUT) -> Any:
     """The first value of the first row; None without rows. `address` is psycopg2's keywords."""
-    connection = psycopg2.connect(**{**address, "connect_timeout": int(TIMEOUT)})
+    connection = psycopg2.connect(**{**address, "connect_timeout": int(seconds)})
     try:
         with connection.cursor() as cursor:
             cursor.execute(query)

@@ -17,6 +17,7 @@ from faces2.service.settings import (
     ServiceSettings,
     SimulatorSettings,
     TimescaleSettings,
+    WaitingSettings,
     load,
 )
 from faces2.stack import overview
@@ -101,6 +102,7 @@ class Sources:
         self._simulator = Poller(Recorder(Page(host, load(SimulatorSettings).http_port)))
         self._bridge = Poller(Recorder(Page(host, load(BridgeSettings).http_port)))
         self._pipeline = Poller(Recorder(Page(host, load(PipelineSettings).pipeline_http_port)))
+        self._waiting = Poller(Recorder(Page(host, load(WaitingSettings).http_port)))
         self._kafka = Poller(Recorder(RawTopic(kafka)))
         self._frames = Poller(LastReadings(timescale, load(PostgresSettings)))
         self._rows = Poller(lambda: int(counting.rows("SELECT count(*) FROM decoded_data")[0][0]), share=0.05)
@@ -127,6 +129,7 @@ class Sources:
             bridge=self._bridge.value,
             kafka=self._kafka.value,
             pipeline=self._pipeline.value,
+            waiting=self._waiting.value,
             rows=self._rows.value,
             frames=self._frames.value,
             storage=self._storage.value,

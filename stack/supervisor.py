@@ -21,6 +21,7 @@ from faces2.stack.shell import StackError, die_with_parent, is_root
 
 RUNNING = "RUNNING"
 GONE = ("STOPPED", "EXITED", "FATAL")
+FOR_EVER = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,11 @@ class Supervisor:
             if "NOT_RUNNING" not in fault.faultString:
                 raise StackError(f"{name} can not be stopped: {fault.faultString}") from None
 
+    def wake(self, name: str) -> None:
+        """Lets a program go on that SIGSTOP holds: only so can it end in good order."""
+        with suppress(xmlrpc.client.Fault):  # it does not run any more
+            self._call("signalProcess", name, "CONT")
+
     def shut_down(self) -> None:
         """Stops every program, last started first, then supervisord; waits until all are gone."""
         try:
@@ -163,9 +169,10 @@ def _section(folders: Folders, program: Program, priority: int) -> dict[str, obj
         "autostart": "false",
         "autorestart": "unexpected" if program.may_end else "true",
         "priority": priority,
-        # Ending within 2 s counts as a failed start: the next try waits one second longer than the one before.
+        # Ending within 2 s counts as a failed start: the next try waits one second longer than the one before. It never
+        # ends: what made a part fail (a full disk, a port in use) may be mended when nobody is there to start it.
         "startsecs": 2,
-        "startretries": 100,
+        "startretries": FOR_EVER,
         "stopsignal": program.stop_signal,
         "stopwaitsecs": program.stop_seconds,
         # A part ends its own children in good order; what is left of its group is killed when it does not.

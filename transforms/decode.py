@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from faces2.models.batches import FrameGroup, Readings, join
 from faces2.models.clock import Clock, utc_now
-from faces2.models.dead_letter import DEAD, Reason, Rejected, to_dead_letters
+from faces2.models.dead_letter import DEAD, Reason, Record, Rejected, to_dead_letters
 from faces2.models.frame import Datapoint, Layout, LayoutError, layout_of
 from faces2.models.metadata import Template
+from faces2.transforms.last_resort import divide
 
 STEP = "Decode"
 
@@ -74,6 +75,19 @@ def numbers(raw: NDArray[np.uint8], layout: Layout) -> NDArray[np.float64]:
     return np.ascontiguousarray(raw).view(f">{layout.kind}{size}")[:, 0].astype(np.float64)
 
 
+def halve_groups(groups: list[FrameGroup]) -> tuple[list[FrameGroup], list[FrameGroup]] | None:
+    """Two parts of the groups, or of a single group's frames; None when there is but one frame."""
+    if len(groups) > 1:
+        return groups[: len(groups) // 2], groups[len(groups) // 2 :]
+    middle = len(groups[0].frames) // 2
+    return ([groups[0].take(slice(0, middle))], [groups[0].take(slice(middle, None))]) if middle else None
+
+
+def records_of(groups: list[FrameGroup]) -> list[Record]:
+    """The records behind all frames."""
+    return [record for group in groups for record in group.records]
+
+
 @lru_cache(maxsize=4096)
 def _layouts(template: Template) -> tuple[tuple[tuple[Datapoint, Layout], ...], tuple[str, ...]]:
     usable, broken = [], []
@@ -119,8 +133,10 @@ class _DecodeFn(beam.DoFn):
         self._clock = clock
 
     def process(self, groups: list[FrameGroup]) -> Iterator[Any]:
-        readings, rejected = decode_groups(groups)
-        if len(readings):
-            yield readings
+        parts, rejected = divide(decode_groups, groups, halve_groups, records_of)
+        for readings, refused in parts:
+            rejected += refused
+            if len(readings):
+                yield readings
         if rejected:
             yield TaggedOutput(DEAD, to_dead_letters(rejected, STEP, self._topic, self._clock()))

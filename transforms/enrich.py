@@ -11,11 +11,12 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from faces2.models.batches import FrameGroup
-from faces2.models.clock import Clock, utc_now
+from faces2.models.clock import Clock, parse_usual_timestamps, utc_now
 from faces2.models.dead_letter import DEAD, Reason, Record, Rejected, RejectedError, to_dead_letters
 from faces2.models.metadata import Sensor, Snapshot
 from faces2.service import metrics
-from faces2.transforms.parse import parse_record
+from faces2.transforms.last_resort import divide, halve
+from faces2.transforms.parse import arrival, parse_frame, parse_message, parse_time
 
 STEP = "Enrich"
 
@@ -31,38 +32,68 @@ class Enriched(NamedTuple):
     passed_by: dict[str, int]
 
 
+_Untimed = tuple[FrameGroup, list[object]]
+"""A group, and its times as they were sent: they are read all at once."""
+
+
 def enrich(records: list[Record], snapshot: Snapshot, check_crc: bool = False) -> Enriched:
-    """Parses each record and finds its sensor in `snapshot`."""
-    groups: dict[tuple[int, int], FrameGroup] = {}
+    """Parses each record and finds the sensor that it came from when it arrived."""
+    groups: dict[tuple[int, int], _Untimed] = {}
     rejected: list[Rejected] = []
     passed_by: dict[str, int] = {}
     for record in records:
         try:
-            parsed = parse_record(record[1], check_crc)
-            if isinstance(parsed, str):
-                passed_by[parsed] = passed_by.get(parsed, 0) + 1
+            message = parse_message(record[1])
+            if isinstance(message, str):
+                passed_by[message] = passed_by.get(message, 0) + 1
                 continue
-            mac, connector, component, micros, frame = parsed
-            sensor = snapshot.find(mac, connector, component)
+            mac, connector, component, timestamp, data = message
+            frame = parse_frame(data, check_crc)
+            sensor = snapshot.unchanged(mac, connector, component)
+            if sensor is None:
+                sensor = snapshot.find_at(mac, connector, component, arrival(record[1]))
             if sensor is None:
                 raise RejectedError(Reason.UNKNOWN_DEVICE, f"{mac[:64]} {connector[:64]} {component[:64]}")
-            _add(groups, sensor, frame, micros, record)
+            _add(groups, sensor, frame, timestamp, record)
         except RejectedError as error:
             rejected.append(Rejected(record, error.reason, str(error)))
-    return Enriched(list(groups.values()), rejected, passed_by)
+    timed = [_timed(group, timestamps, rejected) for group, timestamps in groups.values()]
+    return Enriched([group for group in timed if group.frames], rejected, passed_by)
 
 
-def _add(groups: dict[tuple[int, int], FrameGroup], sensor: Sensor, frame: bytes, micros: int, record: Record) -> None:
+def _add(
+    groups: dict[tuple[int, int], _Untimed], sensor: Sensor, frame: bytes, timestamp: object, record: Record
+) -> None:
     template = sensor.template
-    group = groups.get((template.template_id, len(frame)))
-    if group is None:
+    key = id(template), len(frame)  # a changed template is another object with the same number
+    untimed = groups.get(key)
+    if untimed is None:
         if not template.datapoints:
             raise RejectedError(Reason.BAD_DATAPOINT, f"template {template.template_id} has no datapoints")
-        group = groups[template.template_id, len(frame)] = FrameGroup(template)
+        untimed = groups[key] = FrameGroup(template), []
+    group, timestamps = untimed
     group.frames.append(frame)
     group.device_ids.append(sensor.device_id)
-    group.micros.append(micros)
     group.records.append(record)
+    timestamps.append(timestamp)
+
+
+def _timed(group: FrameGroup, timestamps: list[object], rejected: list[Rejected]) -> FrameGroup:
+    """The group with its times; one by one, and without those that are none, only where they are not all as usual."""
+    usual = parse_usual_timestamps(timestamps)
+    if usual is not None:
+        group.micros = usual
+        return group
+    good: list[int] = []
+    micros: list[int] = []
+    for row, timestamp in enumerate(timestamps):
+        try:
+            micros.append(parse_time(timestamp))
+            good.append(row)
+        except RejectedError as error:
+            rejected.append(Rejected(group.records[row], error.reason, str(error)))
+    frames, device_ids = [group.frames[row] for row in good], [group.device_ids[row] for row in good]
+    return FrameGroup(group.template, frames, device_ids, micros, [group.records[row] for row in good])
 
 
 class Enrich(beam.PTransform):
@@ -103,10 +134,12 @@ class _EnrichFn(beam.DoFn):
 
     def process(self, records: list[Record], side_input: Any = None) -> Iterator[Any]:
         snapshot = side_input if self._current is None else self._current()
-        groups, rejected, passed_by = enrich(records, snapshot, self._check_crc)
-        _count(groups, rejected, passed_by)
-        if groups:
-            yield groups
+        parts, rejected = divide(lambda some: enrich(some, snapshot, self._check_crc), records, halve, list)
+        for part in parts:
+            _count(*part)
+            rejected += part.rejected
+            if part.groups:
+                yield part.groups
         if rejected:
             yield TaggedOutput(DEAD, to_dead_letters(rejected, STEP, self._topic, self._clock()))
 

@@ -14,6 +14,7 @@ from faces2.models.batches import Readings
 from faces2.models.clock import Clock, parse_timestamp, utc_now
 from faces2.models.dead_letter import DEAD, Reason, Record, Rejected, RejectedError, to_dead_letters
 from faces2.models.messages import parse_json
+from faces2.transforms.last_resort import divide, halve
 
 STEP = "ParseReadings"
 INT32 = range(-(2**31), 2**31)
@@ -79,8 +80,10 @@ class _ParseFn(beam.DoFn):
         self._clock = clock
 
     def process(self, records: list[Record]) -> Iterator[Any]:
-        readings, rejected = parse_readings(records)
-        if len(readings):
-            yield readings
+        parts, rejected = divide(parse_readings, records, halve, list)
+        for readings, refused in parts:
+            rejected += refused
+            if len(readings):
+                yield readings
         if rejected:
             yield TaggedOutput(DEAD, to_dead_letters(rejected, STEP, self._topic, self._clock()))

@@ -6,20 +6,26 @@ import signal
 import ssl
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import paho.mqtt.client as mqtt
 import requests
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 from paho.mqtt.enums import CallbackAPIVersion
 
+from faces2.io.kafka import producer
+from faces2.io.topics import create_topics
 from faces2.models.clock import from_micros
 from faces2.models.dead_letter import Reason
 from faces2.models.frame import build_frame, decode, format_hex
 from faces2.models.mac import colon_mac
+from faces2.models.messages import raw_message
 from faces2.models.metadata import PinKey, Sensor, Snapshot
 from faces2.models.topic import sensor_topic
 from faces2.service.settings import CertgenSettings, KafkaSettings, MqttSettings, load
@@ -64,12 +70,39 @@ class Stack:
             text=True,
         )
 
-    def kill(self, name: str) -> None:
-        """SIGKILL for a part; the supervisor starts it again."""
+    @property
+    def supervisor(self) -> Any:
+        """What starts and stops the parts."""
         from faces2.stack.environment import enter  # the stack's settings are in the environment by now
         from faces2.stack.supervisor import Supervisor
 
-        os.kill(Supervisor(enter()).states()[name].pid, signal.SIGKILL)
+        return Supervisor(enter())
+
+    def kill(self, name: str) -> None:
+        """SIGKILL for a part; the supervisor starts it again."""
+        self.signal(name, signal.SIGKILL)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """A signal for a part, as SIGSTOP, which freezes it."""
+        os.kill(self.supervisor.states()[name].pid, number)
+
+    def stop_part(self, name: str) -> None:
+        """Stops a part; it stays away until it is started."""
+        self.supervisor.stop(name)
+
+    def start_part(self, name: str) -> None:
+        """Starts a part and waits until all are ready."""
+        self.supervisor.start(name)
+        wait_for(self.ready, f"{name} ready again", 120)
+
+    @contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """The part is away, in good order, while the block runs."""
+        self.supervisor.stop(name)
+        try:
+            yield
+        finally:
+            self.supervisor.start(name)
 
     def ready(self) -> bool:
         """Whether all parts run and are ready."""
@@ -93,6 +126,27 @@ class Rows:
         text = "SELECT datapoint_id, value FROM decoded_data WHERE device_id = %s AND timestamp = %s"
         return dict(self.query(text, device_id, from_micros(micros)))
 
+    def wait_for_all(self, frames: list[dict[str, Any]], seconds: float = 90) -> None:
+        """Returns when the table holds every value of the simulator's frames."""
+        expected = {
+            (frame["timestamp"], frame["device_id"], int(point)): value
+            for frame in frames
+            for point, value in frame["values"].items()
+        }
+        since = min(key[0] for key in expected) / 1e6 - 1
+        text = (
+            "SELECT (extract(epoch FROM timestamp) * 1000000)::bigint, device_id, datapoint_id, value"
+            " FROM decoded_data WHERE timestamp >= to_timestamp(%s)"
+        )
+        deadline = time.monotonic() + seconds
+        while True:
+            there = {row[:3]: row[3] for row in self.query(text, since)}
+            left = sum(there.get(key) != value for key, value in expected.items())
+            if not left:
+                return
+            assert time.monotonic() < deadline, f"{left} of {len(expected)} readings are missing"
+            time.sleep(1)
+
     def count(self, start: int, stop: int) -> int:
         """How many rows there are from `start` up to `stop`, in microseconds since 1970."""
         text = "SELECT count(*) FROM decoded_data WHERE timestamp >= %s AND timestamp < %s"
@@ -106,6 +160,11 @@ class Letter:
     key: bytes | None
     value: bytes | None
     headers: dict[str, str]
+
+
+def _letter(message: Message) -> Letter:
+    assert message.error() is None
+    return Letter(message.key(), message.value(), {name: text.decode() for name, text in message.headers() or []})
 
 
 class DeadLetters:
@@ -125,13 +184,23 @@ class DeadLetters:
 
         def look() -> Letter | None:
             for message in self._consumer.consume(1000, 0.2):
-                assert message.error() is None
-                headers = {name: text.decode() for name, text in message.headers() or []}
-                self._seen.append(Letter(message.key(), message.value(), headers))
+                self._seen.append(_letter(message))
             hits = (x for x in self._seen if x.headers["reason"] == reason and value in (x.value or b""))
             return next(hits, None)
 
         return wait_for(look, f"a dead letter {reason} of {value[:80]!r}")
+
+    def take(self, count: int, seconds: float = 120) -> list[Letter]:
+        """So many new ones, and what more comes within a second."""
+        taken: list[Letter] = []
+
+        def look() -> bool:
+            more = self._consumer.consume(5000, 1)
+            taken.extend(map(_letter, more))
+            return len(taken) >= count and not more
+
+        wait_for(look, f"{count} dead letters", seconds)
+        return taken
 
     def close(self) -> None:
         """Leaves the topic."""
@@ -168,6 +237,12 @@ class Controller:
         wait_for(lambda: mid in self._answers, f"an answer to {topic}", 10)
         return self._answers[mid]
 
+    def publish_all(self, messages: list[tuple[str, bytes]]) -> list[int]:
+        """The broker's answers to messages that are sent without waiting for each."""
+        mids = [self._client.publish(topic, content, qos=1).mid for topic, content in messages]
+        wait_for(lambda: all(mid in self._answers for mid in mids), "the broker's answers", 60)
+        return [self._answers[mid] for mid in mids]
+
     def close(self) -> None:
         """Leaves the broker."""
         self._client.disconnect()
@@ -177,6 +252,21 @@ class Controller:
 def payload(micros: int, data: str) -> dict[str, Any]:
     """A sensor frame as controllers send it."""
     return {"timestamp": from_micros(micros).strftime("%Y-%m-%d %H:%M:%S.%f"), "data": data}
+
+
+def raw_value(mac: str, position: int, content: dict[str, Any], connector: int = 1) -> bytes:
+    """What the bridge writes to the raw topic for a sensor's payload."""
+    topic = sensor_topic(mac, connector, position)
+    return raw_message(topic, json.dumps(content).encode(), 1, False, datetime.now(UTC)).to_json()
+
+
+def send(records: list[tuple[str, bytes]], topic: str | None = None, headers: dict[str, str] | None = None) -> None:
+    """Records straight into Kafka, by default into the raw topic."""
+    settings = load(KafkaSettings)
+    client = producer(settings)
+    for key, value in records:
+        client.produce(topic or settings.raw_topic, value, key, headers=list((headers or {}).items()))
+    assert client.flush(60) == 0
 
 
 def now() -> int:
@@ -199,3 +289,53 @@ def example(sensor: Sensor) -> tuple[str, dict[int, float]]:
 def topic_of(pin: PinKey) -> str:
     """The topic on which the sensor at a pin reports."""
     return sensor_topic(*pin)
+
+
+def raw_record(pin: PinKey, micros: int, data: str) -> tuple[bytes, bytes]:
+    """Key and value of a sensor's frame as the bridge writes them to the raw topic."""
+    content = json.dumps(payload(micros, data)).encode()
+    return pin.mac.encode(), raw_message(topic_of(pin), content, 1, False, from_micros(micros)).to_json()
+
+
+class RawTopic:
+    """A topic that is written to directly, and the places of what was written."""
+
+    def __init__(self, settings: KafkaSettings, topic: str) -> None:
+        self.topic = topic
+        self._producer = producer(settings)
+
+    def send(self, records: Iterable[tuple[bytes | None, bytes | None]], at_ms: int = 0) -> list[tuple[int, int]]:
+        """Partition and offset of each; `at_ms` is Kafka's time of them, 0: now."""
+        places: list[tuple[int, int]] = []
+
+        def told(error: object, message: Any) -> None:
+            assert error is None
+            places.append((message.partition(), message.offset()))
+
+        for key, value in records:
+            self._producer.produce(self.topic, value, key, timestamp=at_ms, on_delivery=told)
+            self._producer.poll(0)
+        assert self._producer.flush(30) == 0
+        return places
+
+
+def own_topics(settings: KafkaSettings, name: str) -> dict[str, str]:
+    """New topics that the running pipeline does not read, as the settings of a command."""
+    settings = settings.model_copy(
+        update={"raw_topic": f"{name}-raw", "processed_topic": f"{name}-out", "dead_letter_topic": f"{name}-dead"}
+    )
+    create_topics(AdminClient({"bootstrap.servers": settings.brokers}), settings)
+    return {"KAFKA_RAW_TOPIC": settings.raw_topic, "KAFKA_DEAD_LETTER_TOPIC": settings.dead_letter_topic}
+
+
+def faces2(stack: Stack, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`faces2 …` to its end, whatever that is."""
+    return subprocess.run(
+        [stack.faces2, *arguments],
+        cwd=stack.root,
+        env=os.environ | environment,
+        timeout=300,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

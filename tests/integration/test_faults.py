@@ -73,21 +73,4 @@ def test_what_controllers_had_acknowledged_survives_the_kill_of(
     frames = [orjson.loads(line) for line in journal.read_bytes().splitlines()]
     assert len(frames) > 2000
     wait_for(stack.ready, "all parts ready again", 90)
-    expected = {
-        (frame["timestamp"], frame["device_id"], int(point)): value
-        for frame in frames
-        for point, value in frame["values"].items()
-    }
-
-    def missing() -> dict[tuple[int, int, int], float]:
-        text = (
-            "SELECT (extract(epoch FROM timestamp) * 1000000)::bigint, device_id, datapoint_id, value"
-            " FROM decoded_data WHERE timestamp >= to_timestamp(%s)"
-        )
-        there = {row[:3]: row[3] for row in rows.query(text, min(key[0] for key in expected) / 1e6 - 1)}
-        return {key: value for key, value in expected.items() if there.get(key) != value}
-
-    deadline = time.monotonic() + 90
-    while left := missing():
-        assert time.monotonic() < deadline, f"{len(left)} of {len(expected)} readings are missing"
-        time.sleep(1)
+    rows.wait_for_all(frames)

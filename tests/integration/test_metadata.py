@@ -9,8 +9,8 @@ import pytest
 import redis
 from psycopg2 import sql
 
-from faces2.io.cache import SNAPSHOT_KEY, VERSION_KEY, SnapshotCache, redis_client
-from faces2.io.metadata import connect, load_snapshot, read_version
+from faces2.io.cache import SNAPSHOT_KEY, VERSION_KEY, VOUCHED_KEY, SnapshotCache, redis_client
+from faces2.io.metadata import answers_within, connect, load_snapshot, read_version
 from faces2.io.metadata_announcer import MetadataAnnouncer
 from faces2.io.metadata_cache import MetadataCache, open_cache
 from faces2.models.metadata import Snapshot
@@ -143,7 +143,7 @@ def test_an_emptied_or_rolled_back_redis_is_mended_within_a_second(database: Dat
         return client.get(VERSION_KEY) == str(version).encode() and bool(client.exists(SNAPSHOT_KEY))
 
     seconds_until(mended)
-    client.delete(SNAPSHOT_KEY, VERSION_KEY)
+    client.delete(SNAPSHOT_KEY, VERSION_KEY, VOUCHED_KEY)
     assert seconds_until(mended) < 1
     client.set(VERSION_KEY, 1)
     assert worker.current().version == version
@@ -160,3 +160,23 @@ def test_the_announcer_comes_back_after_its_connection_broke(database: Database)
     )
     database.set_unit("y")
     assert seconds_until(lambda: unit_of(worker.current()) == "y") < 2 * IN_EFFECT_SECONDS
+
+
+def test_without_an_announcer_redis_is_soon_not_believed(database: Database) -> None:
+    settings = load(RedisSettings)
+    cache = SnapshotCache(redis.Redis(settings.host, settings.port, db=1))  # the pipeline's announcer is in another
+    announcer = MetadataAnnouncer(database.settings, cache)
+    announcer.start()
+    version = read_version(database.connection, database.settings.schema_name)
+    seconds_until(lambda: cache.version() >= version)
+    announcer.stop()
+    assert seconds_until(lambda: cache.version() != version) < 1
+
+
+def test_a_database_that_does_not_answer_is_left_in_time(database: Database) -> None:
+    connection = connect(database.settings)
+    begin = time.monotonic()
+    with pytest.raises(psycopg2.OperationalError), answers_within(connection, 0.3), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(4)")
+    assert time.monotonic() - begin < 2
+    assert connection.closed

@@ -17,9 +17,11 @@ ARROWS: dict[str, set[str]] = {
     "io": {"models", "service"},
     "runners": {"io", "models", "service"},
     "beam_pipeline": {"transforms", "io", "runners", "models", "service"},
+    "audit": {"transforms", "io", "models", "service"},
     "bridge": {"io", "models", "service"},
     "simulator": {"io", "models", "service"},
     "certgen": {"io", "models", "service"},
+    "dead_letters": {"transforms", "io", "models", "service"},
     "stack": {"service"},
     "cli": {*FOLDERS},
 }
@@ -58,7 +60,9 @@ def test_models_and_transforms_hold_no_client(folder: str, clients: set[str]) ->
         assert not {name.split(".")[0] for name in imports(path)} & clients, path.relative_to(ROOT)
 
 
-@pytest.mark.parametrize("folder", ["models", "transforms", "io", "bridge", "certgen", "simulator", "runners"])
+@pytest.mark.parametrize(
+    "folder", ["models", "transforms", "io", "bridge", "certgen", "dead_letters", "simulator", "runners"]
+)
 def test_only_the_settings_read_the_environment(folder: str) -> None:
     for path in (ROOT / folder).rglob("*.py"):
         reads = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}

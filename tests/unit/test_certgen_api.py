@@ -1,5 +1,6 @@
 """The certificate API's contract: what POST /issue answers, and that bad input is a 400 that names what is wrong."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -60,6 +61,21 @@ def test_bad_input_is_a_400(client: TestClient, body: bytes, named: str) -> None
     assert isinstance(detail, str)
     assert named in detail
     assert len(detail) < 300
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+def test_a_body_is_not_read_without_end(client: TestClient, kind: str) -> None:
+    given = 0
+
+    def without_end() -> Iterator[bytes]:
+        nonlocal given
+        while given < 10_000_000:
+            given += 10_000
+            yield b"x" * 10_000
+
+    response = client.post("/issue", content=without_end(), headers={"content-type": kind})
+    assert (response.status_code, response.json()) == (413, {"detail": "body: more than 1048576 bytes"})
+    assert client.post("/issue", json={"mac": "aa:bb:cc:dd:ee:01", "more": "x" * 60_000}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/metrics"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faces2.models.clock import format_timestamp, from_micros, parse_timestamp, utc_now
+from faces2.models.clock import format_timestamp, from_micros, parse_timestamp, parse_usual_timestamps, utc_now
 
 MICROS = 1_685_027_590_543_400
 
@@ -66,3 +66,27 @@ def test_whatever_is_parsed_is_the_moment_and_can_be_written(moment: datetime) -
 
 def test_the_clock_is_in_utc() -> None:
     assert utc_now().tzinfo is UTC
+
+
+USUAL = st.datetimes().map(lambda moment: moment.isoformat(" ", "microseconds")) | st.just("2023-05-25T15:13:10.543400")
+# What is nearly as usual: other digits, separators, lengths and types, days and hours that do not exist.
+ODD = st.one_of(
+    st.from_regex(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}\Z"),
+    st.text("0123456789-+:. TZN\u0661", min_size=26, max_size=26),
+    st.sampled_from(["", "NaT", "now", "2023-05-25 15:13:10.543400" * 2, "-001-01-01 00:00:00.000000", [1] * 26, None]),
+    st.sampled_from(["2023-05-25 15:13:10.54340Z", "2023-05-25 15:13:10.543+01", "0000-01-01 00:00:00.000000"]),
+    st.sampled_from(["2023-02-29 00:00:00.000000", "2023-05-25 24:00:00.000000", "2023-05-25 15:13:60.000000"]),
+)
+
+
+@given(st.lists(USUAL, min_size=1))
+def test_usual_times_at_once(texts: list[str]) -> None:
+    found = parse_usual_timestamps(texts)
+    assert found is not None
+    assert found.tolist() == [parse_timestamp(text) for text in texts]
+
+
+@given(st.lists(USUAL | ODD))
+def test_times_that_are_not_all_usual(texts: list[object]) -> None:
+    found = parse_usual_timestamps(texts)
+    assert found is None or found.tolist() == [parse_timestamp(text) for text in texts]

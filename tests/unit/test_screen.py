@@ -14,6 +14,7 @@ from rich.console import Console
 from faces2.stack.drawing import age, draw
 from faces2.stack.last_readings import Name, Reading, frames, named, shown
 from faces2.stack.picture import Answers, count, duration, line, picture
+from faces2.stack.programs import NAMES
 from faces2.stack.screen import changes
 from faces2.stack.series import Samples, Window, carried, key, parse, quantile
 from faces2.stack.sources import LAG, RAW_RECORDS, Page, Poller, Recorder, lag
@@ -223,8 +224,7 @@ def test_counts() -> None:
 
 
 RUNNING = State("RUNNING", 10, 61, 1)
-NAMES = ("timescaledb", "postgresql", "redis", "kafka", "certgen", "mosquitto", "pipeline", "bridge", "simulator")
-DOWN = Answers(None, None, None, None, None, None, None, None)
+DOWN = Answers(None, None, None, None, None, None, None, None, None)
 
 
 def _answers() -> Answers:
@@ -232,7 +232,9 @@ def _answers() -> Answers:
     kafka = Window().add(0, {key(RAW_RECORDS): 10, key(LAG): 3}).add(1, {key(RAW_RECORDS): 20, key(LAG): 3})
     states = dict.fromkeys(NAMES, RUNNING) | {"bridge": State("BACKOFF", 0, 0, 1)}
     readings = frames([(AT, 5, 1, 21.5), (AT, 5, 9, 1.0)], {(5, 1): TEMPERATURE})
-    return Answers(states, None, pipeline, kafka, pipeline, 1234, readings * 50, "TimescaleDB 2.19.3, Apache edition")
+    waiting = Window().add(0, {key("faces2_waiting_frames"): 12})
+    stored = "TimescaleDB 2.19.3, Apache edition"
+    return Answers(states, None, pipeline, kafka, pipeline, waiting, 1234, readings * 50, stored)
 
 
 def test_the_picture_and_its_line() -> None:
@@ -240,13 +242,13 @@ def test_the_picture_and_its_line() -> None:
     assert drawn.dead == {"bad_json": 6}
     assert (drawn.lag, drawn.in_flight, drawn.queued) == (3, 7, None)
     text = line(drawn)
-    assert "8 of 9 parts running" in text
+    assert "10 of 11 parts running" in text
     assert "controllers –, bridge 0.0 msg/s, Kafka 10.0 msg/s, pipeline 6.0 msg/s" in text
-    assert "lag 3 | rows 1,234 | dead letters 6 | latency p50 1 s p99 1.98 s" in text
+    assert "lag 3 | rows 1,234 | dead letters 6 | latency p50 1 s p99 1.98 s | waiting for their device 12" in text
 
 
 def test_nothing_known_is_a_picture_too() -> None:
-    assert line(picture(NAMES, DOWN, "p", 0)).startswith("0 of 9 parts running | controllers –, ")
+    assert line(picture(NAMES, DOWN, "p", 0)).startswith("0 of 11 parts running | controllers –, ")
 
 
 @pytest.mark.parametrize("answers", [DOWN, _answers()], ids=["down", "up"])
@@ -255,7 +257,7 @@ def test_the_screen_fits_the_terminal(answers: Answers, width: int, height: int)
     console = Console(width=width, height=height, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     console.print(draw(picture(NAMES, answers, "p", 3700), width, height))
     lines = console.export_text().splitlines()
-    assert len(lines) <= max(height, 15)
+    assert len(lines) <= max(height, 12 + -(-len(NAMES) // 3))
     assert all(len(text) <= width for text in lines)
     assert "1:01:40" in lines[0]
 

@@ -54,6 +54,7 @@ def empty_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (SimulatorSettings, "SIMULATOR_INTERVAL", "0", "greater than 0"),
         (ServiceSettings, "LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         (StackSettings, "FACES2_TIMESCALE", "on", "'auto' or 'off'"),
+        (StackSettings, "FACES2_DATA", "~nobody-of-this-name/data", "home directory"),
     ],
 )
 def test_a_wrong_value(
@@ -132,3 +133,9 @@ def test_every_setting_says_what_it_is(section: type[Section], name: str) -> Non
 def test_the_document_is_the_settings() -> None:
     held = DOCUMENT.read_text() if DOCUMENT.exists() else ""
     assert held == settings_table(), "write it anew: .venv/bin/faces2 settings > docs/settings.md"
+
+
+def test_a_dotenv_that_is_no_text(empty_environment: Path) -> None:
+    (empty_environment / ".env").write_bytes(b"KAFKA_BROKERS=\xff\n")
+    with pytest.raises(SettingsError, match=r"\.env is no UTF-8 text"):
+        load(KafkaSettings)

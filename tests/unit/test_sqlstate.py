@@ -24,6 +24,7 @@ from faces2.io.sqlstate import Fault, classify
         ("42P01", Fault.TEMPORARY),  # no such table
         ("42501", Fault.TEMPORARY),  # no right
         ("53100", Fault.TEMPORARY),  # disk full
+        ("53200", Fault.TOO_MUCH),  # out of shared memory: locks
         ("53300", Fault.TEMPORARY),  # too many connections
         ("55P03", Fault.TEMPORARY),  # lock not available
         ("57014", Fault.TEMPORARY),  # statement timeout

@@ -45,6 +45,7 @@ def test_supervisor_configuration(folders: Folders) -> None:
     assert shlex.split(first["command"].replace("%%", "%")) == command
     assert (first["stopsignal"], first["stopwaitsecs"]) == ("INT", "7")
     assert (first["autostart"], first["autorestart"]) == ("false", "true")
+    assert int(first["startretries"]) >= 10**9  # never FATAL: the pauses grow, and there is always a next try
     assert int(first["priority"]) < int(second["priority"])  # the last started stops first
     assert parsed["unix_http_server"]["file"] == str(folders.socket)
 

@@ -1,6 +1,7 @@
 """The writer against a database that fails on command: nothing lost, nothing twice, only the bad rows refused."""
 
 import struct
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import BytesIO
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from faces2.io import timescale, write_readings
 from faces2.io.copy_binary import to_copy_binary
 from faces2.io.timescale import TemporaryError, Writer
-from faces2.io.write_readings import WriteToTimescale
+from faces2.io.write_readings import MOST_BATCHES, WriteToTimescale
 from faces2.models.batches import Readings
 from faces2.models.dead_letter import DeadLetter, Reason
 from faces2.service import metrics
@@ -75,15 +76,19 @@ def test_copy_binary_reads_back(many: list[Row]) -> None:
 
 
 class FakeDatabase:
-    """decoded_data with its primary key. The next COPYs raise `errors`; rows of `refused` devices never go in."""
+    """decoded_data with its primary key. The next COPYs raise `errors`; rows of `refused` devices never go in, nor more
+    than `most` at once."""
 
     def __init__(self, errors: list[str | None] | None = None, refused: set[int] | None = None) -> None:
         self.table: dict[tuple[int, int, int], float] = {}
         self.errors = errors or []
         self.refused = refused or set()
         self.batches: list[int] = []
+        self.most = 2**31
         self.connections = 0
         self.race = 0
+        self.idle = threading.Event()
+        self.idle.set()
 
     def connect(self, *_: Any) -> "FakeConnection":
         self.connections += 1
@@ -104,10 +109,12 @@ class FakeConnection:
         assert not self.broken, "rolled back first"
         return self
 
-    def copy_expert(self, statement: str, data: BytesIO) -> None:
-        copied = parse_copy_binary(data.read())
+    def copy_expert(self, statement: str, data: BytesIO, size: int) -> None:
+        copied = parse_copy_binary(data.read(size))
         if self.database.errors:
             self._fail(self.database.errors.pop(0))
+        if len(copied) > self.database.most:
+            self._fail("53200")
         if refused := [row for row in copied if row[1] in self.database.refused]:
             self._fail("22003", str(refused[0]))
         if statement.startswith("COPY decoded_data"):
@@ -127,6 +134,7 @@ class FakeConnection:
 
     def commit(self) -> None:
         assert not self.broken
+        assert self.database.idle.wait(10)
         self.database.batches.append(len(self._new))
         self.database.table.update({row[:3]: row[3] for row in self._new})
         self._new, self._staged = [], []
@@ -206,6 +214,26 @@ def test_only_the_bad_rows_are_refused(bad: set[int], count: int, some_exist: bo
     assert database.table == table_of([row for row in rows(count) if row[1] not in bad])
 
 
+@pytest.mark.parametrize("there", [0, 4])
+def test_what_is_too_much_at_once_is_written_in_parts(there: int) -> None:
+    database = FakeDatabase(refused={5})
+    writer = Writer(database.connect)
+    writer.write(readings_of(rows(there)))
+    database.batches, database.most = [], 3
+    assert [row for row, _ in writer.write(readings_of(rows(10)))] == [5]
+    assert database.table == table_of([row for row in rows(10) if row[1] != 5])
+    assert max(database.batches) <= 3
+
+
+def test_where_even_one_row_is_too_much_the_fault_is_temporary() -> None:
+    database = FakeDatabase()
+    writer, database.most = Writer(database.connect), 0
+    with pytest.raises(TemporaryError, match="state 53200"):
+        writer.write(readings_of(rows(1000)))
+    database.most = 1000
+    assert writer.write(readings_of(rows(1000))) == []
+
+
 def test_a_closed_writer_opens_again() -> None:
     database = FakeDatabase()
     writer = Writer(database.connect)
@@ -245,6 +273,26 @@ def test_flushes_at_size_at_a_new_window_and_at_the_end(monkeypatch: pytest.Monk
     assert database.batches == [11, 3, 2]
     fn.start_bundle()
     assert list(fn.finish_bundle()) == []
+
+
+def test_a_batch_grows_while_the_one_before_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = FakeDatabase()
+    fn = step(database, 10, monkeypatch)
+
+    def process(first: int, count: int) -> list[Any]:
+        return list(fn.process(readings_of(rows(count, first)), FIRST, 0))
+
+    database.idle.clear()
+    assert process(0, 10) == process(10, 10) == process(20, 90) == []
+    database.idle.set()
+    fn._under_way.result()
+    assert [len(each.value) for each in process(110, 1)] == [10]
+    database.idle.clear()
+    assert process(200, 10 * MOST_BATCHES - 1) == []
+    threading.Timer(0.1, database.idle.set).start()
+    assert [len(each.value) for each in process(500, 1)] == [101], "as large as a batch may be: it waits"
+    assert [len(each.value) for each in fn.finish_bundle()] == [10 * MOST_BATCHES]
+    assert database.batches == [10, 101, 10 * MOST_BATCHES]
 
 
 @pytest.mark.parametrize("batch_rows", [4, 100])
