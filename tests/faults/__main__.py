@@ -1,0 +1,5 @@
+"""`make faults`."""
+
+from tests.faults.run import main
+
+main()
