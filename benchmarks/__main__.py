@@ -13,37 +13,40 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from benchmarks import ceilings, figures, fleet, latency, memory, mqtt, report, stack
+from benchmarks import ceilings, figures, fleet, latency, memory, mqtt, producers, report, stack
 from benchmarks.contender import Contender, Result
 from benchmarks.flink_sql import FlinkSql
 from benchmarks.messages import Workload
 from benchmarks.ours import LOW_LATENCY, Ours
 from benchmarks.plain import Plain
+from benchmarks.producers import Producer
+from benchmarks.write_to_kafka import ProcessByWriteToKafka
 
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[1]
 P1: dict[str, object] = {"FLINK_PARALLELISM": 1}
-P2: dict[str, object] = {"FLINK_PARALLELISM": 2}
 LOW = " ".join(f"{name}={value}" for name, value in LOW_LATENCY.items())
 
 CONTENDERS: tuple[Contender, ...] = (
-    Ours("full", "full", "ours: raw topic to table, default settings", {}),
+    Ours("full", "full", "ours: raw topic to table, default settings (parallelism 2)", {}),
     Ours("full-p1", "full", "the same, parallelism 1", P1),
-    Ours("full-p2", "full", "the same, parallelism 2", P2),
     Ours("full-low-latency", "full", f"the same as full, {LOW}", LOW_LATENCY),
     Plain("plain", "plain consumer: raw topic to table"),
     Plain("plain-overlap", "the same, writing in a second thread", "--overlap"),
     Ours("full+publish", "full", "ours: raw to table and processed topic", {}, publish=True),
-    Ours("full+publish-p2", "full", "the same, parallelism 2", P2, publish=True),
     Plain("plain+publish", "plain consumer: raw to table and processed", "--publish"),
     Ours("process", "process", "ours: raw topic to processed topic", {}),
+    ProcessByWriteToKafka(),
     Ours("sink", "sink", "ours: processed topic to table", {}),
     FlinkSql(),
     ceilings.Database("copy-binary", "COPY into the hypertable, binary, one connection", ceilings.copy("BINARY")),
     ceilings.Database("copy-text", "COPY into the hypertable, text", ceilings.copy("TEXT"), ceilings.to_copy_text),
     ceilings.Database("upsert", "COPY to staging, INSERT … ON CONFLICT", ceilings.upsert),
     ceilings.KafkaCount(),
+    Producer("producer-confluent", "readings to Kafka, confluent-kafka, a call for each", producers.confluent),
+    Producer("producer-batch", "the same, produce_batch", producers.confluent_batch),
+    Producer("producer-kafka-python", "the same, kafka-python", producers.kafka_python),
 )
 SECTIONS = ("latency", "mqtt", "memory")
 NAMES = (*(contender.name for contender in CONTENDERS), *SECTIONS)

@@ -25,16 +25,15 @@ def ratios(frames: dict[str, float], rows: dict[str, float]) -> dict[str, float]
     wanted = {
         "full/plain": (frames, "full", frames, "plain"),
         "full/plain-overlap": (frames, "full", frames, "plain-overlap"),
-        "full-p2/plain": (frames, "full-p2", frames, "plain"),
         "full+publish/plain+publish": (frames, "full+publish", frames, "plain+publish"),
-        "full+publish-p2/plain+publish": (frames, "full+publish-p2", frames, "plain+publish"),
-        "full-p2/full-p1": (frames, "full-p2", frames, "full-p1"),
         "full/full-p1": (frames, "full", frames, "full-p1"),
         "full-low-latency/full": (frames, "full-low-latency", frames, "full"),
         "full rows/COPY ceiling": (rows, "full", rows, "copy-binary"),
-        "full-p2 rows/COPY ceiling": (rows, "full-p2", rows, "copy-binary"),
         "full rows/upsert ceiling": (rows, "full", rows, "upsert"),
         "sink/flink-sql-sink": (rows, "sink", rows, "flink-sql-sink"),
+        "process/process-WriteToKafka": (frames, "process", frames, "process-WriteToKafka"),
+        "producer-confluent/producer-kafka-python": (rows, "producer-confluent", rows, "producer-kafka-python"),
+        "producer-batch/producer-confluent": (rows, "producer-batch", rows, "producer-confluent"),
         "full/kafka-count": (frames, "full", frames, "kafka-count"),
     }
     return {

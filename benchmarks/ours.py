@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 from benchmarks import processes, table, topics
 from benchmarks.contender import Progress, Result, WrongResultError, result_of
@@ -41,12 +42,15 @@ class Ours:
 
     def run(self, work: Workload) -> Result:
         rows = work.raw.rows
-        with pipeline(self._mode, **self._settings) as running:
+        with self._running() as running:
             progress = self._follow(running, rows)
             megabytes = processes.by_program(running.process.pid)
         self._check(work)
         result = result_of(progress, work.frames, rows)
         return Result(result.frames, result.rows if self._writes else 0, result.seconds, "", megabytes)
+
+    def _running(self) -> AbstractContextManager[Pipeline]:
+        return pipeline(self._mode, **self._settings)
 
     def _follow(self, running: Pipeline, rows: int) -> list[Progress]:
         progress = [Progress(time.monotonic(), 0)]

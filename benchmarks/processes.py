@@ -29,11 +29,15 @@ def megabytes(pids: Iterable[int]) -> float:
 
 def by_program(pid: int) -> dict[str, float]:
     """Megabytes of a tree, by what its processes are: the process itself, its JVMs, its Python workers."""
-    sums: dict[str, float] = {}
+    return {kind: megabytes(pids) for kind, pids in kinds(pid).items()}
+
+
+def kinds(pid: int) -> dict[str, list[int]]:
+    """The processes of a tree, by what they are."""
+    found: dict[str, list[int]] = {}
     for each in tree(pid):
-        name = "main" if each == pid else _name(each)
-        sums[name] = sums.get(name, 0.0) + megabytes([each])
-    return sums
+        found.setdefault("main" if each == pid else _name(each), []).append(each)
+    return found
 
 
 def _name(pid: int) -> str:

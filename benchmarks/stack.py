@@ -19,8 +19,8 @@ from faces2.stack.shell import die_with_parent
 from faces2.stack.supervisor import Supervisor
 
 FACES2 = str(Path(sys.executable).with_name("faces2"))
-WITHOUT = "simulator,pipeline,bridge"
-"""Parts that the measurements start themselves, with settings of their own."""
+WITHOUT = "simulator,pipeline,bridge,waiting"
+"""Parts that the measurements start themselves, with settings of their own, or not at all."""
 
 _PORTS = (
     *("POSTGRES_PORT", "TIMESCALE_PORT", "REDIS_PORT", "MQTT_PORT", "MQTT_TLS_PORT", "CERTGEN_PORT"),
@@ -28,7 +28,7 @@ _PORTS = (
 )
 
 
-def enter(folder: Path, first_port: int) -> Folders:
+def enter(folder: Path, first_port: int, without: str = WITHOUT) -> Folders:
     """Makes `folder` the current one, with a `.env` of the benchmark's own, and forgets the environment's settings:
     what is measured are the defaults, not what somebody has set for their own stack."""
     kept = {name: os.environ[name] for name in ("FACES2_CACHE", "FACES2_TIMESCALE") if name in os.environ}
@@ -45,7 +45,7 @@ def enter(folder: Path, first_port: int) -> Folders:
         "CERTGEN_URL": f"http://127.0.0.1:{first_port + _PORTS.index('CERTGEN_PORT')}",
         "CERTGEN_DIR": str(folders.data / "certs"),
         "FACES2_DATA": str(folders.data),
-        "FACES2_WITHOUT": WITHOUT,
+        "FACES2_WITHOUT": without,
         "FLINK_JARS": str(folders.beam_jars),
         "FLINK_WORK_DIR": str(folders.data / "flink"),
         "LOG_LEVEL": "WARNING",
@@ -66,12 +66,17 @@ def _kept_password(folder: Path, name: str) -> str:
     return next(kept, "") or secrets.token_urlsafe(16)
 
 
-def up(folders: Folders) -> None:
-    """A fresh stack, ready; TimescaleDB records each transaction's commit time, from which latency is read."""
+def fresh(folders: Folders) -> None:
+    """A stack with nothing in it, ready."""
     if folders.run.exists():
         down()
         shutil.rmtree(folders.data)
     subprocess.run([FACES2, "up"], check=True)
+
+
+def up(folders: Folders) -> None:
+    """A fresh stack; TimescaleDB records each transaction's commit time, from which latency is read."""
+    fresh(folders)
     with closing(timescale.connect(load(TimescaleSettings))) as connection:
         connection.autocommit = True
         connection.cursor().execute("ALTER SYSTEM SET track_commit_timestamp = on")
