@@ -23,8 +23,8 @@ status: bootstrap ## show the parts
 test: bootstrap ## every test; starts a stack of its own where one is needed
 	@.venv/bin/pytest
 
-faults: bootstrap ## hit the real stack with COUNT=20 random faults of SEED=1 and check every row; FAULT=name: one alone
-	@.venv/bin/python -m tests.faults $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) \
+faults: bootstrap ## hit the real stack with COUNT=20 random faults of SEED=1 and check every row; FAULT=name: one alone; FLINK=cluster
+	@.venv/bin/python -m tests.faults $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FLINK),--flink $(FLINK)) \
 		$(foreach name,$(FAULT),--fault $(name)) $(foreach name,$(WITHOUT),--without $(name))
 
 bench: bootstrap ## measure everything beside a plain consumer and the ceilings; BENCH="--quick" or other options

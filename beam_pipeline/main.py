@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient
 
 from faces2.beam_pipeline.graph import Graph, Mode
 from faces2.beam_pipeline.metadata import WorkerMetadata
+from faces2.beam_pipeline.revision import revision
 from faces2.io import timescale
 from faces2.io.cache import SnapshotCache, redis_client
 from faces2.io.metadata import MetadataDatabase
@@ -17,9 +18,11 @@ from faces2.models.metadata import Snapshot
 from faces2.runners.base import Runner
 from faces2.runners.direct import DirectRunner
 from faces2.runners.flink import EmbeddedFlinkRunner
+from faces2.runners.flink_cluster import ClusterFlinkRunner
 from faces2.service import logs
 from faces2.service.health import Check, HealthServer
 from faces2.service.settings import (
+    ClusterSettings,
     FlinkSettings,
     KafkaSettings,
     PipelineSettings,
@@ -47,7 +50,7 @@ def main(runner: RunnerName, mode: Mode, max_records: int | None = None) -> None
     kafka, pipeline = load(KafkaSettings), load(PipelineSettings)
     database = None if mode is Mode.PROCESS else load(TimescaleSettings)
     dependencies = _checks(kafka, database)
-    engine = _runner(runner, kafka, pipeline, dependencies, max_records)
+    engine = _runner(runner, mode, pipeline, dependencies, max_records)
     with ExitStack() as stack:
         metadata = None if mode is Mode.SINK else _metadata(stack, engine)
         if engine.streaming:
@@ -68,14 +71,19 @@ def main(runner: RunnerName, mode: Mode, max_records: int | None = None) -> None
 
 def _runner(
     name: RunnerName,
-    kafka: KafkaSettings,
+    mode: Mode,
     pipeline: PipelineSettings,
     dependencies: Mapping[str, Check],
     max_records: int | None,
 ) -> Runner:
+    kafka = load(KafkaSettings)
     if name is RunnerName.DIRECT:
         return DirectRunner(kafka, max_records)
-    return EmbeddedFlinkRunner(load(FlinkSettings), kafka, pipeline, dependencies)
+    flink = load(FlinkSettings)
+    if flink.mode == "embedded":
+        return EmbeddedFlinkRunner(flink, kafka, pipeline, dependencies)
+    cluster = load(ClusterSettings)
+    return ClusterFlinkRunner(flink, cluster, kafka, pipeline, dependencies=dependencies, revision=revision(mode))
 
 
 def _metadata(stack: ExitStack, engine: Runner) -> Snapshot | WorkerMetadata:

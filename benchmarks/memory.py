@@ -41,7 +41,7 @@ def measure(work: Workload, folders: Folders) -> list[Figures]:
     ]
 
 
-def _sizes(running: Pipeline, folders: Folders) -> dict[str, float]:
+def _sizes(running: Pipeline, folders: Folders) -> dict[str, int]:
     ours = {f"pipeline: {name}": size for name, size in processes.by_program(running.process.pid).items()}
     parts = {name: processes.megabytes(processes.tree(pid)) for name, pid in sorted(stack.pids(folders).items())}
-    return ours | parts
+    return {name: round(size) for name, size in (ours | parts).items()}

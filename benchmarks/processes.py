@@ -47,7 +47,7 @@ def _name(pid: int) -> str:
         return "gone"
     if b"java" in command.split(b"\0")[0]:
         return "JVM"
-    return "workers" if b"sdk_worker" in command else "others"
+    return "workers" if b"faces2.runners.workers" in command else "others"
 
 
 def _kilobytes(pid: int) -> int:

@@ -54,7 +54,6 @@ def kafka_python() -> Send:
         compression_type="lz4",
         linger_ms=5,
         batch_size=1_000_000,
-        buffer_memory=256 * 2**20,
     )
 
     def send(records: Records) -> None:

@@ -25,6 +25,8 @@ from faces2.service.settings import FlinkSettings, load
 from faces2.service.shared_metrics import share_metrics
 
 LOG = Path("write-to-kafka.log")
+ROOT = Path(__file__).resolve().parents[1]
+"""The benchmarks are no installed package."""
 
 
 class ProcessByWriteToKafka(Ours):
@@ -36,7 +38,8 @@ class ProcessByWriteToKafka(Ours):
     @contextmanager
     def _running(self) -> Iterator[Pipeline]:
         command = [sys.executable, "-m", "benchmarks.write_to_kafka"]
-        process = stack.start_program(command, LOG, settings=group_of_its_own() | self._settings)
+        settings = group_of_its_own() | self._settings | {"PYTHONPATH": ROOT}
+        process = stack.start_program(command, LOG, settings=settings)
         try:
             yield Pipeline(process)
         finally:

@@ -27,11 +27,16 @@ app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=TOOLS)
 
 
 @app.command(rich_help_panel=STACK)
-def up() -> None:
+def up(
+    flink: Annotated[
+        Literal["embedded", "cluster"] | None,
+        typer.Option(help="FLINK_MODE from now on: within the pipeline's process, or a cluster of its own"),
+    ] = None,
+) -> None:
     """Install what is missing, start everything in the background, return when it is ready."""
     from faces2.stack import commands
 
-    commands.up()
+    commands.up(flink)
 
 
 @app.command(rich_help_panel=STACK)
@@ -94,7 +99,9 @@ def bridge() -> None:
 
 @app.command(rich_help_panel=SERVICES)
 def pipeline(
-    runner: Annotated[Literal["direct", "flink"], typer.Option(help="direct: bounded; flink: embedded")] = "flink",
+    runner: Annotated[
+        Literal["direct", "flink"], typer.Option(help="direct: bounded; flink: as FLINK_MODE says")
+    ] = "flink",
     mode: Annotated[
         Literal["full", "process", "sink"],
         typer.Option(help="full: raw to table and processed; process: raw to processed; sink: processed to table"),
@@ -104,13 +111,22 @@ def pipeline(
     """Decode frames and write them to TimescaleDB."""
     if max_records is not None and runner != "direct":
         raise typer.BadParameter("--max is for --runner direct: Flink's job has no end.")
-    if runner == "flink":
+    if runner == "flink" and load(FlinkSettings).mode == "embedded":
         share_metrics(load(FlinkSettings).work_dir / "metrics")
     from faces2.beam_pipeline.graph import Mode
     from faces2.beam_pipeline.main import RunnerName
     from faces2.beam_pipeline.main import main as decode
 
     decode(RunnerName(runner), Mode(mode), max_records)
+
+
+@app.command(rich_help_panel=SERVICES)
+def workers() -> None:
+    """Start Python workers as the TaskManagers of this host ask for them (FLINK_MODE=cluster)."""
+    share_metrics(load(FlinkSettings).work_dir / "metrics")
+    from faces2.runners.pool import main as pool
+
+    pool()
 
 
 @app.command(rich_help_panel=SERVICES)

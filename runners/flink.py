@@ -3,41 +3,30 @@
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any
 
 import apache_beam as beam
 import requests
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from faces2.io.kafka import read_records
 from faces2.runners.base import Build
+from faces2.runners.flink_job import START_SECONDS, STATE_SECONDS, JobError, Patience, job_options
+from faces2.runners.flink_rest import FlinkRest
 from faces2.runners.graph_cut import CutPortableRunner
 from faces2.runners.jvm import Jvm, free_ports
-from faces2.runners.progress import Progress
-from faces2.runners.workers import WorkerPool
-from faces2.service.health import Check, failures
+from faces2.runners.workers import WORKER_SECONDS, WorkerPool
+from faces2.service.health import Check
 from faces2.service.logs import get_logger
 from faces2.service.settings import FlinkSettings, KafkaSettings, PipelineSettings
 from faces2.service.shutdown import on_signals
 
-START_SECONDS = 60
-STATE_SECONDS = 1.0
 JVM_OPTIONS = ["-XX:TieredStopAtLevel=1", "-XX:+UseParallelGC"]
 """What the JVM does for a frame is little: compiling it better takes the processors from the workers for a minute after
 each start, and gives it back in hours."""
-STALL_SECONDS = 60
-"""Without a completed checkpoint, beyond two intervals: a worker, the JVM or a connection hangs."""
-WORKER_SECONDS = 10
-"""Flink replaces a dead worker when a bundle fails; without traffic none does."""
 
 log = get_logger(__name__)
-
-
-class JobError(RuntimeError):
-    """The job ended, though a stream never should."""
 
 
 class EmbeddedFlinkRunner:
@@ -58,7 +47,8 @@ class EmbeddedFlinkRunner:
         self._flink = flink
         self._kafka = kafka
         self._pipeline = pipeline
-        self._dependencies = dependencies
+        self._patience = Patience(pipeline, dependencies)
+        self._rest = FlinkRest("127.0.0.1", flink.port)
         self._state = PipelineState.UNKNOWN
         self._work = flink.work_dir
         self._work.mkdir(parents=True, exist_ok=True)
@@ -78,7 +68,14 @@ class EmbeddedFlinkRunner:
             workers = WorkerPool(worker_port, self._flink.parallelism)
             stack.callback(workers.stop)
             expansion.wait_for_port(expansion_port, START_SECONDS)
-            options = PipelineOptions(self._options(job_port, worker_port))
+            options = job_options(
+                self._pipeline,
+                name="faces2",
+                job_server=f"localhost:{job_port}",
+                worker_port=worker_port,
+                parallelism=self._flink.parallelism,
+                workers=self._flink.parallelism,
+            )
             pipeline = beam.Pipeline(runner=CutPortableRunner(), options=options)
             read = read_records(self._kafka, topic, f"localhost:{expansion_port}", self._pipeline.pipeline_start)
             build(pipeline, read)
@@ -89,7 +86,6 @@ class EmbeddedFlinkRunner:
 
     def _watch(self, result: PipelineResult, server: Jvm, workers: WorkerPool, stop: threading.Event) -> None:
         """Until `stop`; JobError when the JVM or the job ended, a worker is not replaced, or checkpoints stay out."""
-        progress = Progress(START_SECONDS * 2, STALL_SECONDS + 2 * self._pipeline.processing_interval)
         while not stop.wait(STATE_SECONDS):
             if failure := server.failure():
                 raise JobError(failure)
@@ -100,11 +96,7 @@ class EmbeddedFlinkRunner:
                 self._state = result.state
                 if PipelineState.is_terminal(self._state):
                     raise JobError(f"the job is {self._state}")
-            progress.note(count)
-            if progress.late and any(failures(self._dependencies).values()):
-                progress.excuse()
-            elif progress.stalled:
-                raise JobError("its checkpoints stay out")
+            self._patience.look(count)
         self._state = PipelineState.STOPPED
         log.info("stopping the job")
         result.cancel()
@@ -113,27 +105,17 @@ class EmbeddedFlinkRunner:
         if self._state != PipelineState.RUNNING:
             return f"the job is {self._state}"
         try:
-            jobs = self._ask("jobs/overview")["jobs"]
+            jobs = self._rest.jobs()
         except requests.RequestException as error:
             return f"Flink does not answer: {error}"
-        # A job is RUNNING before its tasks are: those wait for the Python workers to connect.
-        tasks = [job["tasks"] for job in jobs if job["state"] == "RUNNING"]
-        if any(each["running"] == each["total"] for each in tasks):
-            return None
-        return f"Flink's tasks, running of all: {[(each['running'], each['total']) for each in tasks]}"
+        return next((job.trouble for job in jobs), "Flink has no job")
 
     def _checkpoints(self) -> int | None:
         """How many checkpoints were completed; None when Flink does not answer."""
         try:
-            jobs = self._ask("jobs")["jobs"]
-            return sum(int(self._ask(f"jobs/{job['id']}/checkpoints")["counts"]["completed"]) for job in jobs)
+            return sum(self._rest.checkpoints(job.id) for job in self._rest.jobs())
         except requests.RequestException:
             return None
-
-    def _ask(self, path: str) -> Any:
-        answer = requests.get(f"http://127.0.0.1:{self._flink.port}/{path}", timeout=2)
-        answer.raise_for_status()
-        return answer.json()
 
     def _start_job_server(self, port: int, artifact_port: int) -> Jvm:
         config = {
@@ -182,25 +164,3 @@ class EmbeddedFlinkRunner:
         # It lives for some seconds: what counts is how soon it is there.
         options = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         return Jvm("expansion", self._flink.jars, options, main_class, arguments)
-
-    def _options(self, job_port: int, worker_port: int) -> list[str]:
-        interval_ms = self._pipeline.processing_interval * 1000
-        return [
-            f"--job_endpoint=localhost:{job_port}",
-            "--environment_type=EXTERNAL",
-            f"--environment_config=localhost:{worker_port}",
-            f"--sdk_worker_parallelism={self._flink.parallelism}",
-            "--job_name=faces2",
-            "--streaming",
-            "--experiments=use_deprecated_read",
-            f"--parallelism={self._flink.parallelism}",
-            f"--checkpointing_interval={interval_ms}",
-            "--finish_bundle_before_checkpointing",
-            # Updating Beam's metrics at each record and copying it between operators took half of the JVM's time.
-            "--disable_metrics",
-            "--object_reuse",
-            "--faster_copy",
-            f"--max_bundle_size={self._pipeline.bundle_size}",
-            # A bundle was seen to grow up to twice as old as this.
-            f"--max_bundle_time_mills={self._pipeline.max_batch_wait_ms // 2}",
-        ]

@@ -1,37 +1,18 @@
-"""Every setting, in one typed place: read from the environment (and `.env`) once, and checked.
+"""Every setting, in one typed place.
 
 Each class is one part's settings; a field's environment variable is the class's prefix and the field's name. The table
 in docs/settings.md is written from here (`faces2 settings`), and a test holds the two together.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
 
-Port = Annotated[int, Field(ge=1, le=65_535)]
-Identifier = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+from faces2.service.section import AbsolutePath, Identifier, Port, Section, SettingsError, load, variable
 
-
-def _absolute(path: Path) -> Path:
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError as error:  # ~nobody: pydantic takes a ValueError for a wrong value, and this for our fault
-        raise ValueError(str(error)) from None
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-
-
-class SettingsError(ValueError):
-    """A setting is missing or wrong; the text names the variable, what it held and what is allowed."""
-
-
-class Section(BaseSettings):
-    """A part's settings."""
-
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
+__all__ = ["Port", "Section", "SettingsError", "load", "variable"]
 
 
 class PostgresSettings(Section):
@@ -191,6 +172,27 @@ class FlinkSettings(Section):
     )
     work_dir: AbsolutePath = Field(Path("data/flink"), validate_default=True, description="folder of a run's files")
     heap: str = Field("1g", pattern=r"^\d+[mg]$", description="heap of the embedded Flink's JVM")
+    mode: Literal["embedded", "cluster"] = Field(
+        "embedded", description="embedded: within the pipeline's process; cluster: a session cluster of its own"
+    )
+
+
+class ClusterSettings(Section):
+    """Flink as a cluster of its own (FLINK_MODE=cluster)."""
+
+    model_config = SettingsConfigDict(env_prefix="FLINK_")
+
+    host: str = Field("127.0.0.1", description="host of the JobManager; FLINK_PORT is its REST port")
+    rpc_port: Port = Field(6123, description="the port on which TaskManagers find it")
+    taskmanagers: int = Field(2, ge=1, le=100, description="TaskManagers that `faces2 up` starts")
+    taskmanager_heap: str = Field("512m", pattern=r"^\d+[mg]$", description="heap of a TaskManager's tasks")
+    job_server_host: str = Field("127.0.0.1", description="host of Beam's job server")
+    job_server_port: Port = Field(8099, description="its port")
+    artifact_port: Port = Field(8098, description="its port for artifacts")
+    expansion_host: str = Field("127.0.0.1", description="host of Beam's expansion service")
+    expansion_port: Port = Field(8097, description="its port")
+    workers_port: Port = Field(50_000, description="port of the pool of Python workers on each TaskManager's host")
+    workers_http_port: Port = Field(9105, description="the pool's health, and the workers' metrics")
 
 
 class SimulatorSettings(Section):
@@ -244,42 +246,8 @@ SECTIONS: tuple[type[Section], ...] = (
     PipelineSettings,
     WaitingSettings,
     FlinkSettings,
+    ClusterSettings,
     SimulatorSettings,
     ServiceSettings,
     StackSettings,
 )
-
-S = TypeVar("S", bound=Section)
-
-
-def load(section: type[S], **overrides: object) -> S:
-    """The section from the environment, fields given as `overrides` first.
-
-    SettingsError names every wrong variable, its value and what is allowed.
-    """
-    try:
-        return section(**overrides)
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{Path('.env').absolute()} is no UTF-8 text: {error}") from None
-    except ValidationError as error:
-        raise SettingsError(
-            "\n".join(_explain(section, e["loc"], e["msg"], e.get("input")) for e in error.errors())
-        ) from None
-
-
-def variable(section: type[Section], name: str) -> str:
-    """The environment variable of a field."""
-    alias = section.model_fields[name].validation_alias
-    return alias if isinstance(alias, str) else (section.model_config.get("env_prefix", "") + name).upper()
-
-
-def _explain(section: type[Section], location: tuple[int | str, ...], message: str, held: object) -> str:
-    place = str(location[0])
-    field = next((n for n in section.model_fields if place.lower() in (n, variable(section, n).lower())), None)
-    if field is None:
-        return f"{place}: {message}"
-    name = variable(section, field)
-    if message == "Field required":
-        return f"{name} is not set: {section.model_fields[field].description}"
-    shown = "***" if section.model_fields[field].annotation is SecretStr else repr(held)
-    return f"{name}={shown}: {message} ({section.model_fields[field].description})"

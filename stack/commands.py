@@ -6,18 +6,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
+from types import MappingProxyType
 from typing import ParamSpec
 
 from rich.console import Console
 
+from faces2.service.settings import FlinkSettings, load
 from faces2.service.shutdown import on_signals
 from faces2.stack import environment, overview, preflight, shell
 from faces2.stack.environment import Folders
 from faces2.stack.install import install
-from faces2.stack.programs import NAMES, programs
+from faces2.stack.programs import programs
 from faces2.stack.report import Report
 from faces2.stack.screen import watch
 from faces2.stack.shell import StackError
@@ -63,11 +65,11 @@ def _leave(status: int) -> None:
 
 
 @command
-def up() -> int:
-    """Installs what is missing and starts everything in the background."""
+def up(flink: str | None = None) -> int:
+    """Installs what is missing and starts everything in the background; `flink` is FLINK_MODE from now on."""
     folders = environment.enter()
     console = Console(highlight=False)
-    _start(folders, console, dies_with_us=False)
+    _start(folders, console, dies_with_us=False, chosen={"FLINK_MODE": flink} if flink else {})
     print("Running. `faces2 status` shows the parts, `faces2 logs NAME` a log, `faces2 down` stops everything.")
     return 0
 
@@ -101,9 +103,11 @@ def status() -> int:
 @command
 def logs(name: str, lines: int, follow: bool) -> int:
     """Prints the last lines of a part's log, and goes on with new ones."""
-    if name not in NAMES:
-        raise StackError(f"There is no part {name}: the parts are {', '.join(NAMES)}.")
-    log = environment.enter().logs / f"{name}.log"
+    folders = environment.enter()
+    log = folders.logs / f"{name}.log"
+    names = [part.name for part in programs(folders)]
+    if name not in {*names, *(file.stem for file in folders.logs.glob("*.log"))}:
+        raise StackError(f"There is no part {name}: the parts are {', '.join(names)}.")
     if not log.exists():
         raise StackError(f"{name} has no log yet: start the stack with `faces2 up`.")
     try:
@@ -160,13 +164,20 @@ def _watch_for(seconds: float) -> bool:
     return over.is_set()
 
 
-def _start(folders: Folders, console: Console, *, dies_with_us: bool) -> None:
+def _start(
+    folders: Folders, console: Console, *, dies_with_us: bool, chosen: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Everything ready, or nothing of it left running."""
     with alone(folders), Report(console) as report:
         if environment.write_dotenv():
             report.say(f"Wrote {folders.home / '.env'} with new passwords.")
+        for setting in environment.choose(chosen):
+            report.say(f"Wrote {setting} into {folders.home / '.env'}.")
+        mode = load(FlinkSettings).mode
         supervisor = Supervisor(folders)
         was_running = supervisor.running()
+        if was_running and ("jobmanager" in supervisor.states()) != (mode == "cluster"):
+            raise StackError(f"The stack runs, and not with FLINK_MODE={mode}: `faces2 down` first.")
         install(folders, report)
         parts = programs(folders)
         states = supervisor.states()

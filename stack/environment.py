@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -107,6 +108,15 @@ def write_dotenv() -> bool:
     write(target, text, mode=0o600)
     dotenv.load_dotenv(target.absolute(), override=False)
     return True
+
+
+def choose(settings: Mapping[str, str]) -> list[str]:
+    """Writes settings into `.env`, which then hold for every command; those that were not there so."""
+    changed = [name for name, value in settings.items() if os.environ.get(name) != value]
+    for name in changed:
+        dotenv.set_key(Path(".env"), name, settings[name], quote_mode="never")
+        os.environ[name] = settings[name]
+    return [f"{name}={settings[name]}" for name in changed]
 
 
 def with_passwords(example: str) -> str:

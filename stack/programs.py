@@ -17,39 +17,42 @@ from faces2.service.settings import (
 )
 from faces2.stack import brokers, databases, ready
 from faces2.stack.environment import Folders
+from faces2.stack.flink import cluster
 from faces2.stack.preflight import Port
 from faces2.stack.program import Program, port
 from faces2.stack.shell import StackError, die_with_parent
-
-NAMES = (
-    *("timescaledb", "postgresql", "redis", "kafka", "certgen", "mosquitto"),
-    *("pipeline", "waiting", "bridge", "simulator", "watchdog"),
-)
-"""In the order of starting; they stop the other way round: first what sends, last what stores."""
 
 FACES2 = str(Path(sys.executable).with_name("faces2"))
 
 
 def programs(folders: Folders) -> list[Program]:
-    """The parts that are wanted; StackError if FACES2_WITHOUT names one that does not exist."""
+    """The parts that are wanted, in the order of starting; they stop the other way round: first what sends, last what
+    stores. StackError if FACES2_WITHOUT names one that does not exist."""
+    every = _every(folders)
+    names = [program.name for program in every]
     left_out = {name.strip() for name in load(StackSettings).without.split(",")} - {""}
-    if unknown := left_out - set(NAMES):
-        raise StackError(f"FACES2_WITHOUT={','.join(sorted(unknown))}: the parts are {', '.join(NAMES)}.")
+    if unknown := left_out - set(names):
+        raise StackError(f"FACES2_WITHOUT={','.join(sorted(unknown))}: the parts are {', '.join(names)}.")
+    return [program for program in every if program.name not in left_out]
+
+
+def _every(folders: Folders) -> list[Program]:
     http = load(ServiceSettings).http_host
-    every = [
+    flink = cluster(folders, FACES2)
+    return [
         databases.timescale(folders),
         databases.metadata(folders),
         brokers.redis(folders),
         brokers.kafka(folders, FACES2),
         _certgen(),
         brokers.mosquitto(folders),
-        _pipeline(http),
+        *flink,
+        _pipeline(http, tuple(part.name for part in flink)),
         _waiting(http),
         _bridge(http),
         _simulator(http),
         Program("watchdog", die_with_parent([FACES2, "watchdog"]), ready=lambda: None, endpoint=""),
     ]
-    return [program for program in every if program.name not in left_out]
 
 
 def _certgen() -> Program:
@@ -58,12 +61,13 @@ def _certgen() -> Program:
     return _service("certgen", ["certgen"], port(settings, "port"))
 
 
-def _pipeline(http: str) -> Program:
-    """Embedded Flink: its JVM is a child of the process, which ends it."""
+def _pipeline(http: str, cluster_parts: tuple[str, ...]) -> Program:
+    """Embedded, Flink's JVM is a child of the process, which ends it; else it submits its job to the cluster."""
     served = port(load(PipelineSettings), "pipeline_http_port", http)
-    needs = ("kafka", "redis", "postgresql", "timescaledb")
+    flink = () if cluster_parts else (port(load(FlinkSettings), "port"),)
+    needs = ("kafka", "redis", "postgresql", "timescaledb", *cluster_parts)
     command = ["pipeline", "--runner", "flink", "--mode", "full"]
-    return _service("pipeline", command, served, port(load(FlinkSettings), "port"), needs=needs, stop_seconds=40)
+    return _service("pipeline", command, served, *flink, needs=needs, stop_seconds=40)
 
 
 def _waiting(http: str) -> Program:

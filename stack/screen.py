@@ -11,6 +11,8 @@ from rich.live import Live
 
 from faces2.service.settings import (
     BridgeSettings,
+    ClusterSettings,
+    FlinkSettings,
     KafkaSettings,
     PipelineSettings,
     PostgresSettings,
@@ -101,7 +103,7 @@ class Sources:
         self._states = Poller(Supervisor(folders).states)
         self._simulator = Poller(Recorder(Page(host, load(SimulatorSettings).http_port)))
         self._bridge = Poller(Recorder(Page(host, load(BridgeSettings).http_port)))
-        self._pipeline = Poller(Recorder(Page(host, load(PipelineSettings).pipeline_http_port)))
+        self._pipeline = Poller(Recorder(Page(host, _steps_port())))
         self._waiting = Poller(Recorder(Page(host, load(WaitingSettings).http_port)))
         self._kafka = Poller(Recorder(RawTopic(kafka)))
         self._frames = Poller(LastReadings(timescale, load(PostgresSettings)))
@@ -135,3 +137,10 @@ class Sources:
             storage=self._storage.value,
         )
         return picture(self._names, answers, self._processed_topic, time.monotonic() - self._began)
+
+
+def _steps_port() -> int:
+    """Where the pipeline's steps count: in the Python workers, which are not the pipeline's own on a cluster."""
+    if load(FlinkSettings).mode == "cluster":
+        return load(ClusterSettings).workers_http_port
+    return load(PipelineSettings).pipeline_http_port

@@ -56,6 +56,8 @@ class Fault:
     """Between which its length is chosen."""
     sometimes: Span | None = None
     """One time in eight it is chosen between these."""
+    flink: str | None = None
+    """The FLINK_MODE in which there is such a thing; None: in both."""
 
     def length(self, chosen: random.Random) -> float:
         """How long this one is to last."""
@@ -296,14 +298,17 @@ def pause(field: Field, seconds: float) -> None:
 
 
 PARTS = ("mosquitto", "bridge", "kafka", "pipeline", "redis", "postgresql", "timescaledb")
+CLUSTER = ("jobmanager", "taskmanager-1", "taskmanager-2", "workers", "job-server", "expansion")
 NETWORKS = {"bridge-kafka": _bridge_kafka, "writer-database": _writer_database}
 CLOCKS = {"behind": -400 * 24.0, "ahead": 30 * 24.0, "in-ten-years": 3650 * 24.0}
 
 FAULTS: tuple[Fault, ...] = (
     *(Fault(f"kill-{part}", part, partial(kill, part)) for part in PARTS),
     *(Fault(f"stop-{part}", part, partial(stop, part), SHORT, KEEP_ALIVE) for part in PARTS),
-    Fault("kill-flink", "pipeline", kill_flink),
-    Fault("stop-flink", "pipeline", stop_flink, SHORT, KEEP_ALIVE),
+    Fault("kill-flink", "pipeline", kill_flink, flink="embedded"),
+    Fault("stop-flink", "pipeline", stop_flink, SHORT, KEEP_ALIVE, flink="embedded"),
+    *(Fault(f"kill-{part}", part, partial(kill, part), flink="cluster") for part in CLUSTER),
+    *(Fault(f"stop-{part}", part, partial(stop, part), SHORT, KEEP_ALIVE, flink="cluster") for part in CLUSTER),
     Fault("kill-worker", "pipeline", kill_worker),
     Fault("stop-worker", "pipeline", stop_worker, SHORT, KEEP_ALIVE),
     Fault("kill-all-workers", "pipeline", kill_workers),
@@ -330,4 +335,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault("redis-slow", "redis", slow, SHORT),
     Fault("redis-paused", "redis", pause, SHORT),
 )
-BY_NAME = {fault.name: fault for fault in FAULTS}
+
+
+def faults(flink: str) -> dict[str, Fault]:
+    """The faults of a stack with this FLINK_MODE, by name."""
+    return {fault.name: fault for fault in FAULTS if fault.flink in (None, flink)}

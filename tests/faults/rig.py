@@ -14,7 +14,7 @@ from rich.console import Console
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
 from benchmarks.processes import tree
-from faces2.service.settings import KafkaSettings, RedisSettings, TimescaleSettings, load
+from faces2.service.settings import FlinkSettings, KafkaSettings, RedisSettings, TimescaleSettings, load
 from faces2.stack import environment, overview
 from faces2.stack.install import install
 from faces2.stack.program import Program
@@ -65,16 +65,17 @@ class Rig:
 
     def flink(self) -> list[int]:
         """The pipeline's JVM: Beam's job server with the embedded Flink."""
-        return self._of_pipeline(b"FlinkJobServerDriver")
+        return self._children("pipeline", b"FlinkJobServerDriver")
 
     def workers(self) -> list[int]:
         """The pipeline's Python workers."""
-        return self._of_pipeline(b"faces2.runners.workers")
+        part = "pipeline" if load(FlinkSettings).mode == "embedded" else "workers"
+        return self._children(part, b"faces2.runners.workers")
 
-    def _of_pipeline(self, word: bytes) -> list[int]:
-        found = [pid for pid in self.whole("pipeline") if word in _command(pid)]
+    def _children(self, part: str, word: bytes) -> list[int]:
+        found = [pid for pid in self.whole(part) if word in _command(pid)]
         if not found:
-            raise SkippedError(f"the pipeline has no {word.decode()}")
+            raise SkippedError(f"{part} has no {word.decode()}")
         return found
 
     def signal(self, pids: Iterable[int], number: signal.Signals) -> None:
@@ -145,11 +146,11 @@ class Rig:
 
 
 @contextmanager
-def running(console: Console) -> Iterator[Rig]:
-    """A fresh stack, ready; it is stopped at the end, and its logs stay."""
+def running(console: Console, flink: str) -> Iterator[Rig]:
+    """A fresh stack with this FLINK_MODE, ready; it is stopped at the end, and its logs stay."""
     unmount()
     shutil.rmtree(FOLDER, ignore_errors=True)
-    os.environ |= variables(FOLDER)
+    os.environ |= variables(FOLDER) | {"FLINK_MODE": flink}
     rig = Rig(environment.enter())
     try:
         with Report(console) as report:

@@ -18,7 +18,7 @@ from faces2.service.settings import PostgresSettings, load
 from faces2.stack.commands import interruptible
 from tests.faults import report, rig
 from tests.faults.checker import Findings, check
-from tests.faults.faults import BY_NAME, FAULTS, Fault, Field
+from tests.faults.faults import Fault, Field, faults
 from tests.faults.load import Frames, Load
 from tests.faults.rig import Rig, SkippedError
 from tests.faults.sequence import Step, each, sequence
@@ -118,34 +118,34 @@ def _command(
     without: Annotated[list[str] | None, typer.Option(help="a fault to leave out; can be given again")] = None,
     seconds: Annotated[float | None, typer.Option(help="with --fault: how long each lasts")] = None,
     rate: Annotated[float, typer.Option(help="frames a second of the simulator")] = 200,
+    flink: Annotated[str, typer.Option(help="FLINK_MODE of the stack: embedded or cluster")] = "embedded",
     names: Annotated[bool, typer.Option(help="print the faults' names and end")] = False,
 ) -> None:
     """Hits the real stack with faults and checks that nothing is lost."""
     console = Console(highlight=False)
+    there = faults(flink)
     if names:
-        console.print("\n".join(BY_NAME))
+        console.print("\n".join(there))
         return
-    steps = _steps(count, seed, _known(fault), _known(without), seconds)
+    steps = _steps(there, count, seed, fault or [], without or [], seconds)
     with interruptible():
-        sys.exit(0 if _run(steps, seed, rate, console) else 1)
+        sys.exit(0 if _run(steps, seed, rate, flink, console) else 1)
 
 
-def _known(names: list[str] | None) -> list[Fault]:
-    if unknown := set(names or ()) - BY_NAME.keys():
-        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: the faults are {', '.join(BY_NAME)}")
-    return [BY_NAME[name] for name in names or ()]
-
-
-def _steps(count: int, seed: int, only: list[Fault], without: list[Fault], seconds: float | None) -> list[Step]:
+def _steps(
+    there: dict[str, Fault], count: int, seed: int, only: list[str], without: list[str], seconds: float | None
+) -> list[Step]:
+    if unknown := {*only, *without} - there.keys():
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: the faults are {', '.join(there)}")
     if only:
-        return each(only, count or 1, seed, seconds)
-    return sequence([fault for fault in FAULTS if fault not in without], count or 20, seed)
+        return each([there[name] for name in only], count or 1, seed, seconds)
+    return sequence([fault for name, fault in there.items() if name not in without], count or 20, seed)
 
 
-def _run(steps: list[Step], seed: int, rate: float, console: Console) -> bool:
+def _run(steps: list[Step], seed: int, rate: float, flink: str, console: Console) -> bool:
     console.print(f"seed {seed}: {len(steps)} faults")
     report.forget(rig.FOLDER.parent)
-    with rig.running(console) as stack:
+    with rig.running(console, flink) as stack:
         journal = stack.folders.run / "journal.jsonl"
         snapshot = _snapshot()
         watch = Watch(stack.supervisor, snapshot)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.own_stack import ROOT
 
-SHORT = (
+EMBEDDED = (
     "kill-bridge",
     "restart-database-immediate",
     "database-disk-full",
@@ -20,15 +20,17 @@ SHORT = (
     "metadata-new-sensor",
     "redis-flushed",
 )
+CLUSTER = ("kill-taskmanager-1", "kill-jobmanager", "kill-worker", "kill-pipeline")
 
 NEED_ROOT = {"database-disk-full"}
 
 
 @pytest.mark.stack
 @pytest.mark.timeout(900)
-def test_nothing_is_lost_to_a_fault_of_each_sort() -> None:
-    chosen = [word for name in SHORT for word in ("--fault", name)]
-    command = [sys.executable, "-m", "tests.faults", "--seconds", "5", *chosen]
+@pytest.mark.parametrize(("flink", "names"), [("embedded", EMBEDDED), ("cluster", CLUSTER)])
+def test_nothing_is_lost_to_a_fault_of_each_sort(flink: str, names: tuple[str, ...]) -> None:
+    chosen = [word for name in names for word in ("--fault", name)]
+    command = [sys.executable, "-m", "tests.faults", "--flink", flink, "--seconds", "5", *chosen]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     run = orjson.loads((ROOT / "out" / "faults" / "latest.json").read_bytes())

@@ -17,6 +17,11 @@ from faces2.stack.supervisor import Supervisor
 from tests.faults.sequence import Step
 
 LOOK_SECONDS = 0.25
+STALE_SECONDS = 5.0
+"""A sensor whose newest row is older does not flow."""
+HOLD_SECONDS = 20.0
+"""A fault that is measured has been recovered from when rows flow for so long: some show their effect late, as a
+JobManager that is gone while its tasks still run."""
 NEWEST = """
 SELECT device_id, max(timestamp) FROM decoded_data
 WHERE timestamp > %s AND timestamp < now() + interval '1 s' AND device_id = ANY(%s) GROUP BY device_id
@@ -31,6 +36,8 @@ class Injection:
     began: float
     ended: float | None = None
     recovered: float | None = None
+    flowing: float | None = None
+    """Since when rows of all sensors flow."""
     skipped: str | None = None
     """Why it could not be injected."""
     machine: float = field(default_factory=lambda: os.getloadavg()[0])
@@ -38,7 +45,7 @@ class Injection:
 
     @property
     def recovery(self) -> float | None:
-        """Seconds from its end until every sensor had a row that was sent after it."""
+        """Seconds from its end until every sensor had a row that was sent after it, and from then on new ones."""
         return None if self.recovered is None or self.ended is None else self.recovered - self.ended
 
     @property
@@ -89,7 +96,8 @@ class Watch:
             if waiting:
                 try:
                     self._look(waiting)
-                except psycopg2.Error:  # the database is away: nothing has recovered
+                except psycopg2.Error:  # the database is away: nothing flows
+                    self._note(waiting, 0.0)
                     self._forget()
         self._forget()
 
@@ -101,13 +109,22 @@ class Watch:
         with self._connection.cursor() as cursor:
             cursor.execute(NEWEST, (from_micros(int(since * 1e6)), self._devices))
             newest = {device: at.timestamp() for device, at in cursor.fetchall()}
-        now = time.time()
-        oldest = min((newest.get(device, 0.0) for device in self._devices), default=0.0)
-        for injection in waiting:
-            if injection.ended is not None and oldest > injection.ended:
-                injection.recovered = now
+        self._note(waiting, min((newest.get(device, 0.0) for device in self._devices), default=0.0))
         with self._lock:
             self._waiting = [injection for injection in self._waiting if not injection.over]
+
+    def _note(self, waiting: list[Injection], oldest: float) -> None:
+        """`oldest` is when the newest row was sent of the sensor that is furthest behind."""
+        now = time.time()
+        for injection in waiting:
+            if injection.ended is None:
+                continue
+            if oldest <= injection.ended or (injection.step.alone and now - oldest > STALE_SECONDS):
+                injection.flowing = None
+                continue
+            injection.flowing = injection.flowing or now
+            if not injection.step.alone or now - injection.flowing >= HOLD_SECONDS:
+                injection.recovered = injection.flowing
 
     def _forget(self) -> None:
         if self._connection is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.checker import Findings
-from tests.faults.faults import FAULTS
+from tests.faults.faults import faults
 from tests.faults.proxy import Cut, Proxy
 from tests.faults.report import markdown, summary
 from tests.faults.sequence import sequence
@@ -41,6 +41,9 @@ def dial(proxy: Proxy) -> socket.socket:
 def echo(client: socket.socket, word: bytes) -> bytes:
     client.sendall(word)
     return client.recv(100)
+
+
+FAULTS = [*faults("embedded").values()]
 
 
 def test_passes_on(proxy: Proxy) -> None:

@@ -2,15 +2,17 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2
 
 from faces2.runners.jvm import free_ports
 from faces2.runners.progress import Progress
-from faces2.runners.workers import WorkerPool
+from faces2.runners.workers import Worker, WorkerPool
 
 
 class Clock:
@@ -71,31 +73,60 @@ def pool() -> Iterator[WorkerPool]:
     pool.stop()
 
 
-def start(pool: WorkerPool, name: str) -> int:
+@pytest.fixture
+def endpoints() -> Iterator[list[str]]:
+    """Two TaskManagers, which listen and say nothing: a worker waits for a minute."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        yield [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+
+
+def start(pool: WorkerPool, name: str, endpoint: str) -> int:
     request = beam_fn_api_pb2.StartWorkerRequest(worker_id=name)
-    request.control_endpoint.url = "127.0.0.1:1"  # where nobody listens: it waits for a minute
+    request.control_endpoint.url = endpoint
     pool.StartWorker(request, None)
-    return pool._workers[name].pid
+    return pool._workers[Worker(name, endpoint)].pid
 
 
-def test_a_worker_that_dies_is_missed_until_flink_lets_it_go(pool: WorkerPool) -> None:
-    pid = start(pool, "1-1")
-    start(pool, "1-2")
+def stop(pool: WorkerPool, name: str) -> None:
+    pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id=name), None)
+
+
+def test_a_worker_that_dies_is_missed_until_flink_lets_it_go(pool: WorkerPool, endpoints: list[str]) -> None:
+    pid = start(pool, "1-1", endpoints[0])
+    start(pool, "1-2", endpoints[0])
     assert pool.missing() == {}
     os.kill(pid, signal.SIGKILL)
     while not (missing := pool.missing()):
         time.sleep(0.01)
     assert missing == {"1-1": 0.0}
     assert pool.missing()["1-1"] > 0.0
-    pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"), None)
+    stop(pool, "1-1")
     assert pool.missing() == {}
+
+
+def test_a_worker_that_ended_with_its_taskmanager_is_not_missed(pool: WorkerPool) -> None:
+    pid = start(pool, "1-1", "127.0.0.1:1")
+    os.kill(pid, signal.SIGKILL)
+    while pool._workers:
+        assert pool.missing() == {}
+        time.sleep(0.01)
+
+
+def test_two_taskmanagers_give_the_same_ids(pool: WorkerPool, endpoints: list[str]) -> None:
+    first, second = (start(pool, "1-1", endpoint) for endpoint in endpoints)
+    os.kill(first, signal.SIGKILL)  # as if its connection had been closed
+    stop(pool, "1-1")
+    assert [process.pid for process in pool._workers.values()] == [second]
+    stop(pool, "1-1")
+    assert not pool._workers
 
 
 def test_a_worker_that_hangs_can_be_stopped(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("faces2.runners.workers.STOP_SECONDS", 0.1)
-    pid = start(pool, "1-1")
+    pid = start(pool, "1-1", "127.0.0.1:1")
     os.kill(pid, signal.SIGSTOP)
-    pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"), None)
+    stop(pool, "1-1")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="never started"), None)
+    stop(pool, "never started")

@@ -14,12 +14,15 @@ from rich.console import Console
 from faces2.stack.drawing import age, draw
 from faces2.stack.last_readings import Name, Reading, frames, named, shown
 from faces2.stack.picture import Answers, count, duration, line, picture
-from faces2.stack.programs import NAMES
 from faces2.stack.screen import changes
 from faces2.stack.series import Samples, Window, carried, key, parse, quantile
 from faces2.stack.sources import LAG, RAW_RECORDS, Page, Poller, Recorder, lag
 from faces2.stack.supervisor import State
 
+NAMES = (
+    *("timescaledb", "postgresql", "redis", "kafka", "certgen", "mosquitto"),
+    *("pipeline", "waiting", "bridge", "simulator", "watchdog"),
+)
 PAGE = """
 # TYPE faces2_messages_in_total counter
 faces2_messages_in_total{source="raw-iot-data"} 12.0

@@ -21,10 +21,16 @@ from faces2.stack.environment import Folders, fill, with_passwords, write
 from faces2.stack.install import _fetch_timescale
 from faces2.stack.preflight import Port, check_ports, check_room, why_closed
 from faces2.stack.program import Program
-from faces2.stack.programs import NAMES, programs
+from faces2.stack.programs import programs
 from faces2.stack.report import Report
 from faces2.stack.shell import StackError, die_with_parent, said
 from faces2.stack.supervisor import Supervisor, configuration
+
+NAMES = (
+    *("timescaledb", "postgresql", "redis", "kafka", "certgen", "mosquitto"),
+    *("pipeline", "waiting", "bridge", "simulator", "watchdog"),
+)
+CLUSTER = ("jobmanager", "expansion", "workers", "taskmanager-1", "taskmanager-2", "job-server")
 
 
 @pytest.fixture
@@ -86,6 +92,27 @@ def test_every_configuration_file_can_be_filled_in(
     assert "listeners=PLAINTEXT://127.0.0.1:19092,CONTROLLER://127.0.0.1:19093" in written["kafka.properties"]
     assert not any("${" in text for text in written.values())
     assert len(made) == 1  # Kafka's folder is formatted
+
+
+def test_flink_as_a_cluster(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("POSTGRES_PASSWORD", "TIMESCALE_PASSWORD"):
+        monkeypatch.setenv(name, "p")
+    for name, value in {"FACES2_WITHOUT": "", "FLINK_MODE": "cluster", "FLINK_PARALLELISM": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(postgres, "_debian_programs", lambda _: Path("/pg"))
+    parts = {part.name: part for part in programs(folders)}
+    assert set(parts) == {*NAMES, *CLUSTER}
+    assert set(CLUSTER) <= set(parts["pipeline"].needs)
+    before = parts["jobmanager"].before
+    assert before
+    before()
+    text = (folders.run / "flink" / "config.yaml").read_text()
+    assert "${" not in text
+    assert "taskmanager.numberOfTaskSlots: 2\n" in text  # three tasks on two TaskManagers
+    seen: set[str] = set()
+    for name, part in parts.items():
+        assert set(part.needs) <= seen
+        seen.add(name)
 
 
 def test_what_a_part_needs_starts_before_it(folders: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
