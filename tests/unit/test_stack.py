@@ -7,6 +7,7 @@ import re
 import shlex
 import socket
 import xmlrpc.client
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from faces2.service.settings import SECTIONS, FlinkSettings, TimescaleSettings, 
 from faces2.stack import debian, environment, jars, postgres, shell
 from faces2.stack.commands import alone
 from faces2.stack.environment import Folders, fill, with_passwords, write
+from faces2.stack.flink import _write_agent
 from faces2.stack.install import _fetch_timescale
 from faces2.stack.preflight import Port, check_ports, check_room, why_closed
 from faces2.stack.program import Program
@@ -92,6 +94,17 @@ def test_every_configuration_file_can_be_filled_in(
     assert "listeners=PLAINTEXT://127.0.0.1:19092,CONTROLLER://127.0.0.1:19093" in written["kafka.properties"]
     assert not any("${" in text for text in written.values())
     assert len(made) == 1  # Kafka's folder is formatted
+
+
+def test_the_job_server_s_jars_are_in_a_manifest(tmp_path: Path) -> None:
+    jars = [tmp_path / f"{'long-name-' * 9}{number}.jar" for number in range(2)]
+    for jar in jars:
+        jar.touch()
+    _write_agent(tmp_path / "run" / "classes.jar", tmp_path)
+    with zipfile.ZipFile(tmp_path / "run" / "classes.jar") as agent:
+        lines = agent.read("META-INF/MANIFEST.MF").decode().splitlines()
+    assert max(map(len, lines)) <= 72
+    assert "Class-Path: " + " ".join(jar.as_uri() for jar in jars) in "\n".join(lines).replace("\n ", "").splitlines()
 
 
 def test_flink_as_a_cluster(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
