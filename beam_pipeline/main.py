@@ -12,6 +12,7 @@ from faces2.beam_pipeline.metadata import WorkerMetadata
 from faces2.beam_pipeline.revision import revision
 from faces2.io import timescale
 from faces2.io.cache import SnapshotCache, redis_client
+from faces2.io.kafka_lag import LagWatch
 from faces2.io.metadata import MetadataDatabase
 from faces2.io.metadata_announcer import MetadataAnnouncer
 from faces2.models.metadata import Snapshot
@@ -53,14 +54,17 @@ def main(runner: RunnerName, mode: Mode, max_records: int | None = None) -> None
     engine = _runner(runner, mode, pipeline, dependencies, max_records)
     with ExitStack() as stack:
         metadata = None if mode is Mode.SINK else _metadata(stack, engine)
+        # A bounded run reads what is old: published again, it would take the place of the last known state.
+        publish = engine.streaming and pipeline.pipeline_publish
+        graph = Graph(mode, kafka, database, pipeline, metadata, publish)
         if engine.streaming:
             checks = {**dependencies, **engine.checks}
             health = HealthServer(service.http_host, pipeline.pipeline_http_port, checks, engine.registry)
             health.start()
             stack.callback(health.stop)
-        # A bounded run reads what is old: published again, it would take the place of the last known state.
-        publish = engine.streaming and pipeline.pipeline_publish
-        graph = Graph(mode, kafka, database, pipeline, metadata, publish)
+            lag = LagWatch(kafka, graph.source_topic)
+            lag.start()
+            stack.callback(lag.stop)
         try:
             engine.run(graph.build, graph.source_topic)
         except Exception:

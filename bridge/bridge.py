@@ -23,12 +23,15 @@ from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wai
 
 from faces2.bridge.delivery import Delivery, KafkaFailedError, Taken
 from faces2.bridge.records import Publish, record_of
+from faces2.bridge.silence import Silence
 from faces2.models.clock import Clock, utc_now
 from faces2.service.logs import get_logger
-from faces2.service.metrics import CONNECTED, IN_FLIGHT, MESSAGES_IN, RETRIES
+from faces2.service.metrics import CONNECTED, IN_FLIGHT, MESSAGES_IN, MOSQUITTO_DROPPED, RETRIES
 from faces2.service.settings import BridgeSettings, KafkaSettings, MqttSettings
 
 FILTERS = ("stat/+/+/+/+", "tele/+/+/+/+")
+DROPPED = "$SYS/broker/publish/messages/dropped"
+"""Where Mosquitto says how many messages it has dropped; other brokers need not."""
 SESSION_SECONDS = 14 * 24 * 3600
 KEEPALIVE_SECONDS = 10
 """A broker that is cut off is noticed within twice as long."""
@@ -52,6 +55,7 @@ class Bridge:
         mqtt: MqttSettings,
         kafka: KafkaSettings,
         settings: BridgeSettings,
+        silence: Silence | None = None,
         now: Clock = utc_now,
     ) -> None:
         self._client = client
@@ -59,6 +63,7 @@ class Bridge:
         self._mqtt = mqtt
         self._kafka = kafka
         self._settings = settings
+        self._silence = silence
         self._now = now
         self._ready = False
         self._taken = 0
@@ -176,10 +181,10 @@ class Bridge:
         log.info("connected", to="mqtt", session_present=flags.session_present)
         # Retained messages come with the first subscription only, not at each reconnect.
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
-        client.subscribe([(text, options) for text in FILTERS])
+        client.subscribe([*((text, options) for text in FILTERS), (DROPPED, SubscribeOptions(qos=0))])
 
     def _on_subscribe(self, client: Client, _: Any, __: int, reasons: list[ReasonCode], ___: Properties | None) -> None:
-        if any(reason.is_failure for reason in reasons):
+        if any(reason.is_failure for reason in reasons[: len(FILTERS)]):
             log.error("Mosquitto refuses the subscription", reasons=[str(reason) for reason in reasons])
             client.disconnect()
             return
@@ -201,9 +206,14 @@ class Bridge:
             topic: str | bytes = message.topic
         except UnicodeDecodeError as error:
             topic = error.object
+        if topic == DROPPED and message.payload.isdigit():
+            MOSQUITTO_DROPPED.set(int(message.payload))
+            return
         publish = Publish(topic, bytes(message.payload), message.qos, message.retain)
         taken = Taken(message.mid, record_of(publish, self._now(), self._kafka))
         self._taken += 1
+        if self._silence and taken.record.key:
+            self._silence.heard(taken.record.key)
         self._delivery.take(taken)
         if message.qos:
             self._unacknowledged.append(taken)

@@ -8,10 +8,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -43,6 +46,14 @@ class Issued:
         return f"Issued({self.mac}, until {self.certificate.not_valid_after_utc:%Y-%m-%d})"
 
 
+class Ending(NamedTuple):
+    """Until when a certificate is valid; `of` is ca, server or controller."""
+
+    of: str
+    name: str
+    until: datetime
+
+
 class Authority:
     """Issues certificates from the CA in `settings.dir`, which it makes at its first start."""
 
@@ -71,6 +82,20 @@ class Authority:
             files.replace(path, certificates.key_pem(key) + certificates.certificate_pem(certificate), files.PRIVATE)
         log.info("certificate issued", mac=mac, expires=certificate.not_valid_after_utc.isoformat())
         return Issued(mac, certificate, key, self.certificate)
+
+    @property
+    def renew_before(self) -> timedelta:
+        """How long before its end a certificate is made anew."""
+        return timedelta(days=min(self._settings.renew_before_days, self._settings.validity_days / 3))
+
+    def ends(self) -> Iterator[Ending]:
+        """Until when each certificate is valid; a damaged one is left out: it is made anew when it is asked for."""
+        yield Ending("ca", "ca", self.certificate.not_valid_after_utc)
+        server = self._settings.dir / "mosquitto" / "server.crt"
+        controllers = (("controller", path) for path in self._controllers.glob("*.pem"))
+        for of, path in chain([("server", server)], controllers):
+            with suppress(OSError, ValueError):
+                yield Ending(of, path.stem, x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc)
 
     def ensure_server(self) -> Path:
         """The folder with Mosquitto's key and certificate, made anew when near expiry or for other names."""
@@ -116,8 +141,7 @@ class Authority:
             return False
         left = certificate.not_valid_after_utc - self._clock()
         ends_with_ca = certificate.not_valid_after_utc >= self.certificate.not_valid_after_utc
-        renew_before = min(self._settings.renew_before_days, self._settings.validity_days / 3)
-        return left > timedelta(days=renew_before) or (ends_with_ca and left > timedelta(0))
+        return left > self.renew_before or (ends_with_ca and left > timedelta(0))
 
     def _open_ca(self, folder: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         with files.locked(self._settings.dir / "ca.lock"):

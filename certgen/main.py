@@ -7,6 +7,7 @@ import uvicorn
 
 from faces2.certgen.api import create_app
 from faces2.certgen.authority import Authority, AuthorityError
+from faces2.certgen.expiry import watch
 from faces2.service import logs
 from faces2.service.settings import CertgenSettings, ServiceSettings, load
 from faces2.service.shutdown import on_signals
@@ -31,6 +32,7 @@ def main(init_only: bool = False) -> None:
     # uvicorn raises the signal again when it has shut down: ours then ends the process with status 0.
     stop = on_signals()
     threading.Thread(target=keep_current, args=(authority, stop), daemon=True).start()
+    threading.Thread(target=watch, args=(authority, stop), daemon=True).start()
     app = create_app(authority)
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False, lifespan="off")
 

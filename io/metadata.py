@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
+import numpy as np
 import psycopg2
 import psycopg2.extensions
+from numpy.typing import NDArray
 from psycopg2 import sql
 
 from faces2.models.metadata import Snapshot
@@ -41,6 +43,12 @@ _PINS = """
     JOIN {schema}.devices AS sensor ON sensor.deviceid = pins.deviceid
     WHERE controller.macaddress IS NOT NULL
     ORDER BY 1, 2, 3"""
+_CONTROLLERS = """
+    SELECT DISTINCT lower(replace(controller.macaddress::text, ':', '')) AS mac
+    FROM {schema}.devices AS controller
+    JOIN {schema}.connectors AS connectors ON connectors.controllerid = controller.deviceid
+    JOIN {schema}.pins AS pins USING (connectorid)
+    WHERE pins.deviceid IS NOT NULL AND controller.macaddress::text ~* '^([0-9a-f]{{2}}:?){{6}}$'"""
 
 # A database that is not ours has no history: there the present mapping holds for all frames.
 _HAS_HISTORY = """
@@ -120,6 +128,15 @@ def load_snapshot(connection: Connection, schema: str) -> Snapshot:
     return snapshot
 
 
+def load_controllers(connection: Connection, schema: str) -> NDArray[np.int64]:
+    """The MACs of all controllers with sensors, as numbers and sorted: eight bytes each, for fleets are large."""
+    query = sql.SQL(_CONTROLLERS).format(schema=sql.Identifier(schema))
+    with answers_within(connection, SNAPSHOT_SECONDS), connection.cursor("controllers", withhold=True) as cursor:
+        cursor.itersize = 50_000
+        cursor.execute(query)
+        return np.sort(np.fromiter((int(mac, 16) for (mac,) in cursor), np.int64))
+
+
 def _rows(connection: Connection, query: str, schema: str, since: sql.SQL = _NEVER) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         named = sql.SQL(query).format(schema=sql.Identifier(schema), name=sql.Literal(schema), since=since)
@@ -144,6 +161,10 @@ class MetadataDatabase:
     def snapshot(self) -> Snapshot:
         """All mappings; psycopg2.Error when the database can not be asked."""
         return self._ask(load_snapshot)
+
+    def controllers(self) -> NDArray[np.int64]:
+        """The controllers' MACs; psycopg2.Error when the database can not be asked."""
+        return self._ask(load_controllers)
 
     def close(self) -> None:
         """Closes the connection, if there is one."""

@@ -13,7 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from faces2.io.kafka import read_records
 from faces2.runners.base import Build
 from faces2.runners.flink_job import START_SECONDS, STATE_SECONDS, JobError, Patience, job_options
-from faces2.runners.flink_rest import FlinkRest
+from faces2.runners.flink_rest import Checkpoints, FlinkRest
 from faces2.runners.graph_cut import CutPortableRunner
 from faces2.runners.jvm import Jvm, free_ports
 from faces2.runners.workers import WORKER_SECONDS, WorkerPool
@@ -91,12 +91,12 @@ class EmbeddedFlinkRunner:
                 raise JobError(failure)
             if late := [name for name, seconds in workers.missing().items() if seconds > WORKER_SECONDS]:
                 raise JobError(f"Flink does not replace the workers {', '.join(late)}")
-            count = self._checkpoints()
-            if count is not None:  # a JVM that hangs would not answer this, either
+            checkpoints = self._checkpoints()
+            if checkpoints:  # a JVM that hangs would not answer this, either
                 self._state = result.state
                 if PipelineState.is_terminal(self._state):
                     raise JobError(f"the job is {self._state}")
-            self._patience.look(count)
+            self._patience.look(checkpoints)
         self._state = PipelineState.STOPPED
         log.info("stopping the job")
         result.cancel()
@@ -110,10 +110,11 @@ class EmbeddedFlinkRunner:
             return f"Flink does not answer: {error}"
         return next((job.trouble for job in jobs), "Flink has no job")
 
-    def _checkpoints(self) -> int | None:
-        """How many checkpoints were completed; None when Flink does not answer."""
+    def _checkpoints(self) -> Checkpoints | None:
+        """Those of the only job that there is; None when Flink does not answer."""
         try:
-            return sum(self._rest.checkpoints(job.id) for job in self._rest.jobs())
+            jobs = self._rest.jobs()
+            return self._rest.checkpoints(jobs[0].id) if jobs else Checkpoints()
         except requests.RequestException:
             return None
 

@@ -125,18 +125,18 @@ class ClusterFlinkRunner:
         self._job = job
         patience = Patience(self._pipeline, self._dependencies)
         while not stop.wait(STATE_SECONDS):
-            completed = None
+            checkpoints = None
             try:
                 found = self._rest.job(job.id)
                 if found is None or found.ended:
                     log.error("the job is gone", job=job.id, state=found.state if found else "unknown")
                     self._job = None
                     return
-                completed = self._rest.checkpoints(job.id)
+                checkpoints = self._rest.checkpoints(job.id)
             except requests.RequestException as error:
                 log.warning("the JobManager does not answer", error=str(error))
             try:
-                patience.look(completed)
+                patience.look(checkpoints)
             except JobError:
                 with suppress(requests.RequestException):
                     self._rest.cancel(job.id, CANCEL_SECONDS)

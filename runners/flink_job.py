@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from faces2.runners.flink_rest import Checkpoints
 from faces2.runners.progress import Progress
+from faces2.service import metrics
 from faces2.service.health import Check, failures
 from faces2.service.settings import PipelineSettings
 
@@ -54,9 +56,13 @@ class Patience:
         self._progress = Progress(START_SECONDS * 2, STALL_SECONDS + 2 * settings.processing_interval)
         self._dependencies = dependencies
 
-    def look(self, completed: int | None) -> None:
-        """JobError when it is at its end; `completed` checkpoints, None when Flink can not be asked."""
-        self._progress.note(completed)
+    def look(self, checkpoints: Checkpoints | None) -> None:
+        """JobError when it is at its end; `checkpoints` are the job's, None when Flink can not be asked."""
+        if checkpoints:
+            metrics.CHECKPOINTS_COMPLETED.set(checkpoints.completed)
+            metrics.CHECKPOINTS_FAILED.set(checkpoints.failed)
+            metrics.CHECKPOINT_LAST.set(checkpoints.last)
+        self._progress.note(checkpoints.completed if checkpoints else None)
         if self._progress.late and any(failures(self._dependencies).values()):
             self._progress.excuse()
         elif self._progress.stalled:

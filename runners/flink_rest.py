@@ -38,6 +38,16 @@ class Job:
         return None
 
 
+@dataclass(frozen=True)
+class Checkpoints:
+    """A job's, since it was submitted."""
+
+    completed: int = 0
+    failed: int = 0
+    last: float = 0
+    """When the last one was completed, in seconds since 1970; 0 where there was none."""
+
+
 class FlinkRest:
     """Asks a JobManager; every method raises requests.RequestException when it does not answer."""
 
@@ -57,9 +67,13 @@ class FlinkRest:
         """The one of this id; None when it is not known, or not any more."""
         return next((job for job in self.jobs() if job.id == identity), None)
 
-    def checkpoints(self, identity: str) -> int:
-        """How many checkpoints the job has completed since it was submitted."""
-        return int(self._get(f"jobs/{identity}/checkpoints")["counts"]["completed"])
+    def checkpoints(self, identity: str) -> Checkpoints:
+        """The job's checkpoints."""
+        told = self._get(f"jobs/{identity}/checkpoints")
+        last = told["latest"].get("completed")
+        return Checkpoints(
+            told["counts"]["completed"], told["counts"]["failed"], last["latest_ack_timestamp"] / 1000 if last else 0
+        )
 
     def cancel(self, identity: str, seconds: float) -> bool:
         """Ends the job; whether it was over within so long."""

@@ -29,6 +29,38 @@ WAITING_PINS = Gauge("faces2_waiting_pins", "Pins that frames wait for", multipr
 REPLAYED = Counter("faces2_replayed", "Frames put back because their device is known now")
 WAITING_SKIPPED = Counter("faces2_waiting_skipped", "Dead letters that do not wait for a device", ["reason"])
 RETRIES = Counter("faces2_retries", "Tries again after a temporary failure", ["step"])
+READY = Gauge("faces2_ready", "1 while the dependency is well, else 0", ["dependency"], multiprocess_mode="livemin")
+CONSUMER_LAG = Gauge(
+    "faces2_consumer_lag",
+    "Records of a partition that the pipeline's group has not committed",
+    ["topic", "partition"],
+    multiprocess_mode="max",
+)
+# What others count is a gauge here: it begins again when they do, not when we do. `increase` takes it as it is.
+CHECKPOINTS_COMPLETED = Gauge(
+    "faces2_checkpoints_completed", "Checkpoints that Flink's job has completed", multiprocess_mode="max"
+)
+CHECKPOINTS_FAILED = Gauge(
+    "faces2_checkpoints_failed", "Checkpoints of Flink's job that failed", multiprocess_mode="max"
+)
+CHECKPOINT_LAST = Gauge(
+    "faces2_checkpoint_last_timestamp_seconds",
+    "When Flink's job completed its last checkpoint, since 1970; 0: it has none",
+    multiprocess_mode="max",
+)
+MOSQUITTO_DROPPED = Gauge(
+    "faces2_mosquitto_dropped", "Messages that Mosquitto has dropped since it was started", multiprocess_mode="max"
+)
+CONTROLLERS = Gauge("faces2_controllers", "Controllers with sensors that the metadata knows", multiprocess_mode="max")
+SILENT_CONTROLLERS = Gauge(
+    "faces2_silent_controllers",
+    "Those of them that have sent nothing for BRIDGE_SILENT_AFTER seconds",
+    multiprocess_mode="max",
+)
+CERTIFICATES = Gauge("faces2_certificates", "Certificates: valid, late (not renewed in time), expired", ["of", "state"])
+CERTIFICATE_EXPIRY = Gauge(
+    "faces2_certificate_expiry_timestamp_seconds", "When the first of those not expired ends, since 1970", ["of"]
+)
 
 
 def observe_latency(seconds: NDArray[np.float64]) -> None:

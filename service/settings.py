@@ -125,6 +125,12 @@ class BridgeSettings(Section):
     client_id: str = Field("faces2-bridge", description="MQTT client id; its persistent session")
     http_port: Port = Field(9101, description="health and metrics")
     max_in_flight: int = Field(1000, ge=1, le=65_535, description="messages taken from MQTT and not yet in Kafka")
+    silent_after: int = Field(
+        300,
+        ge=0,
+        le=604_800,
+        description="seconds without a message after which a controller counts as silent; 0: nobody looks",
+    )
 
 
 class PipelineSettings(Section):

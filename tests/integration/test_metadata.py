@@ -10,7 +10,7 @@ import redis
 from psycopg2 import sql
 
 from faces2.io.cache import SNAPSHOT_KEY, VERSION_KEY, VOUCHED_KEY, SnapshotCache, redis_client
-from faces2.io.metadata import answers_within, connect, load_snapshot, read_version
+from faces2.io.metadata import answers_within, connect, load_controllers, load_snapshot, read_version
 from faces2.io.metadata_announcer import MetadataAnnouncer
 from faces2.io.metadata_cache import MetadataCache, open_cache
 from faces2.models.metadata import Snapshot
@@ -83,6 +83,11 @@ def test_the_sample_fleet_is_known(database: Database) -> None:
     assert len({sensor.template.template_id for sensor in snapshot.sensors.values()}) >= 3
     assert unit_of(snapshot) == "ppm"
     assert Snapshot.from_json(snapshot.to_json()) == snapshot
+
+
+def test_the_controllers_with_sensors_are_known(database: Database) -> None:
+    macs = [f"{mac:012x}" for mac in load_controllers(database.connection, database.settings.schema_name).tolist()]
+    assert macs == sorted({pin.mac for pin in database.snapshot().sensors})
 
 
 def test_every_change_of_a_table_raises_the_version(database: Database) -> None:

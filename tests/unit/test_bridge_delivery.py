@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
+from prometheus_client import REGISTRY
 
-from faces2.bridge.bridge import Bridge
+from faces2.bridge.bridge import DROPPED, Bridge
 from faces2.bridge.delivery import Delivery, KafkaFailedError, Taken
 from faces2.bridge.records import Publish, record_of
 from faces2.models.clock import utc_now
@@ -144,3 +145,28 @@ def test_nothing_of_a_lost_connection_is_acknowledged(producer: FakeProducer, de
     bridge._acknowledge()
     assert client.acked == []
     assert not bridge.ready
+
+
+def test_what_mosquitto_dropped_is_a_metric_and_no_message(producer: FakeProducer, delivery: Delivery) -> None:
+    bridge = Bridge(FakeClient(), delivery, mqtt=MqttSettings(), kafka=KAFKA, settings=BridgeSettings())  # type: ignore[arg-type]
+    message = SimpleNamespace(topic=DROPPED, payload=b"42", mid=0, qos=0, retain=True)
+    bridge._on_message(None, None, message)  # type: ignore[arg-type]
+    delivery.pump()
+    assert producer.produced == []
+    assert REGISTRY.get_sample_value("faces2_mosquitto_dropped") == 42
+
+
+def test_every_controller_that_is_named_is_heard(delivery: Delivery) -> None:
+    heard: list[bytes] = []
+    bridge = Bridge(
+        FakeClient(),  # type: ignore[arg-type]
+        delivery,
+        mqtt=MqttSettings(),
+        kafka=KAFKA,
+        settings=BridgeSettings(),
+        silence=SimpleNamespace(heard=heard.append),  # type: ignore[arg-type]
+    )
+    for topic in (TOPIC, "tele/f2-aabbccddee02/rubbish", "tele/who/sensor-mode/J1/sensor-1"):
+        message = SimpleNamespace(topic=topic, payload=b"{}", mid=1, qos=1, retain=False)
+        bridge._on_message(None, None, message)  # type: ignore[arg-type]
+    assert heard == [b"aabbccddee01", b"aabbccddee02"]

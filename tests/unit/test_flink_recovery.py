@@ -9,10 +9,14 @@ from contextlib import ExitStack
 
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2
+from prometheus_client import REGISTRY
 
+from faces2.runners.flink_job import Patience
+from faces2.runners.flink_rest import Checkpoints, FlinkRest
 from faces2.runners.jvm import free_ports
 from faces2.runners.progress import Progress
 from faces2.runners.workers import Worker, WorkerPool
+from faces2.service.settings import PipelineSettings
 
 
 class Clock:
@@ -63,6 +67,21 @@ def test_a_job_that_counts_anew_moves() -> None:
     clock.now = 100
     progress.note(1)
     assert not progress.late
+
+
+@pytest.mark.parametrize(("last", "seconds"), [({"latest_ack_timestamp": 1_700_000_000_500}, 1.7e9 + 0.5), (None, 0)])
+def test_checkpoints_as_flink_tells_them_are_metrics(
+    last: dict[str, int] | None, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"counts": {"completed": 7, "failed": 2, "total": 9}, "latest": {"completed": last, "failed": None}}
+    monkeypatch.setattr(FlinkRest, "_get", lambda _, path: {"jobs/a/checkpoints": told}[path])
+    checkpoints = FlinkRest("127.0.0.1", 1).checkpoints("a")
+    assert checkpoints == Checkpoints(7, 2, seconds)
+    patience = Patience(PipelineSettings(), {})
+    patience.look(checkpoints)
+    patience.look(None)  # Flink does not answer: what it said last stays
+    names = ("checkpoints_completed", "checkpoints_failed", "checkpoint_last_timestamp_seconds")
+    assert [REGISTRY.get_sample_value(f"faces2_{name}") for name in names] == [7, 2, seconds]
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry, Counter
 
-from faces2.service import logs
-from faces2.service.health import HealthServer
+from faces2.service import health, logs
+from faces2.service.health import HealthServer, routes
 
 REGISTRY = CollectorRegistry()
 Counter("faces2_test", "A test", registry=REGISTRY).inc(3)
@@ -58,6 +60,29 @@ def test_ready_says_what_is_wrong_and_live_does_not_care(
     assert (ready.status_code, ready.json()) == (status, body)
     live = httpx.get(f"{url}/health/live")
     assert (live.status_code, live.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(("state", "ready"), [("away", 0), (None, 1)])
+def test_metrics_say_how_the_dependencies_are_and_wait_for_none(
+    state: str | None, ready: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, looked = FastAPI(), threading.Event()
+
+    def check() -> str | None:
+        looked.set()
+        return state
+
+    app.include_router(routes({"a database": check}))
+    client = TestClient(app)
+    client.get("/metrics")
+    assert looked.is_set()  # behind the answer, which the client waits for here
+    line = f'faces2_ready{{dependency="a database"}} {ready}.0'
+    looked.clear()
+    assert line in client.get("/metrics").text
+    assert not looked.is_set()
+    monkeypatch.setattr(health, "LOOK_SECONDS", 0)
+    client.get("/metrics")
+    assert looked.is_set()
 
 
 def test_metrics_are_prometheus_text(url: str) -> None:
