@@ -3,7 +3,7 @@ CACHE := $(or $(FACES2_CACHE),$(HOME)/.cache/faces2)
 FACES2 := .venv/bin/faces2
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down status test faults fuzz bench soak lint lock clean clean-cache bootstrap
+.PHONY: help run up down status test faults fuzz bench soak images-check lint lock clean clean-cache bootstrap
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ fuzz: bootstrap ## rubbish into every entrance; CASES=1000000, SEED=n for the sa
 
 soak: bootstrap ## steady load, what grows is drawn and judged; MINUTES=30, SOAK="--rate 300" or other options
 	@.venv/bin/python -m benchmarks.soak --minutes $(or $(MINUTES),30) $(SOAK)
+
+images-check: ## validate docker-compose.yml and build all images on a stand-in base, without Docker (some minutes, as root)
+	@tests/images/check.sh "$(CACHE)"
 
 lint: bootstrap ## ruff and mypy
 	@.venv/bin/ruff check .
