@@ -1,18 +1,24 @@
 #!/bin/bash
 # kafka.sh broker|zookeeper|healthy: Kafka's official image with the configuration of the native stack.
 set -euo pipefail
-bin=${KAFKA_BIN:-/opt/kafka/bin} config=${KAFKA_CONFIG:-/tmp/server.properties} here=$(dirname "$0")
+bin=${KAFKA_BIN:-/opt/kafka/bin} config=${KAFKA_CONFIG:-/tmp/kafka.properties} here=$(dirname "$0")
 
 broker() {
     sh "$here/fill.sh" "$here/server.properties" "$config"
     if with_zookeeper; then
         sed -i -e '/^process\.roles=/d' -e '/^controller\./d' -e '/^listener\.security/d' \
             -e 's/^node\.id=/broker.id=/' -e '/^listeners=/s/,CONTROLLER:.*//' "$config"
-        echo zookeeper.connect=zookeeper:2181 >>"$config"
+        # Killed, it can not come back before ZooKeeper has ended its former session; Docker tries until then.
+        printf '%s\n' zookeeper.connect=zookeeper:2181 zookeeper.session.timeout.ms=6000 >>"$config"
     elif [ ! -f "$DATA/meta.properties" ]; then
         "$bin/kafka-storage.sh" format -t "$("$bin/kafka-storage.sh" random-uuid)" -c "$config"
     fi
     exec "$bin/kafka-server-start.sh" "$config"
+}
+
+zookeeper() {
+    sh "$here/fill.sh" "$here/zookeeper.properties" "$config"
+    exec "$bin/zookeeper-server-start.sh" "$config"
 }
 
 # The data stays what it was made as. At the first start ZooKeeper is there with its profile alone, and before Kafka.
@@ -33,7 +39,7 @@ healthy() {
 
 case $1 in
     broker) broker ;;
-    zookeeper) exec "$bin/zookeeper-server-start.sh" "$here/zookeeper.properties" ;;
+    zookeeper) zookeeper ;;
     healthy) healthy ;;
     *) echo "kafka.sh: no part $1" >&2; exit 2 ;;
 esac

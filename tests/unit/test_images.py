@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 DOCKER = DEPLOY / "docker"
 TEMPLATES = (
     *("flink/config.yaml", "kafka/server.properties", "mosquitto/mosquitto.conf", "redis/redis.conf"),
-    *("postgresql/metadata.conf", "postgresql/timescaledb.conf"),
+    *("postgresql/metadata.conf", "postgresql/timescaledb.conf", "kafka/zookeeper.properties"),
 )
 
 
