@@ -198,6 +198,9 @@ class ClusterSettings(Section):
     expansion_host: str = Field("127.0.0.1", description="host of Beam's expansion service")
     expansion_port: Port = Field(8097, description="its port")
     workers_port: Port = Field(50_000, description="port of the pool of Python workers on each TaskManager's host")
+    metrics_port: Port = Field(
+        9249, description="Flink's own metrics: this port, or one of the next, as many as there are TaskManagers"
+    )
     workers_http_port: Port = Field(9105, description="the pool's health, and the workers' metrics")
 
 

@@ -51,6 +51,7 @@ def _jobmanager(folders: Folders) -> Program:
             "SLOTS": -(-load(FlinkSettings).parallelism // settings.taskmanagers),
             "TASK_HEAP": settings.taskmanager_heap,
             "STATE": state,
+            "METRICS_PORTS": f"{settings.metrics_port}-{settings.metrics_port + settings.taskmanagers}",
         }
         fill(DEPLOY / "flink" / "config.yaml", _config(folders) / "config.yaml", values)
 
@@ -107,8 +108,8 @@ def _job_server(folders: Folders) -> Program:
     ports = (port(settings, "job_server_port", HERE), port(settings, "artifact_port", HERE))
     jars, agent = load(FlinkSettings).jars, _config(folders) / "classes.jar"
     # Beam sends what the class path names with each job, which took 21 of the 35 s until a lost job ran again. The
-    # cluster has all jars: so the class path names one, and an agent brings the others.
-    command = [*_jvm(["-Xmx384m", f"-javaagent:{agent}"]), "-cp", f"{next(jars.glob('jamm-*.jar'), jars)}"]
+    # cluster has all jars: so the class path names nothing that there is, and an agent brings the jars.
+    command = [*_jvm(["-Xmx384m", f"-javaagent:{agent}"]), "-cp", "nothing.jar"]
     before = partial(_write_agent, agent, jars)
     return _served("job-server", [*command, JOB_SERVER, *arguments], ports, needs=("jobmanager",), before=before)
 

@@ -25,7 +25,7 @@ def _install(folders: Folders, report: Report) -> None:
     own_beam = Path(os.environ["FLINK_JARS"]) == folders.beam_jars
     poms = {
         "kafka": (folders.kafka_jars, "Kafka 3.9.1 (57 jars, 47 MB)"),
-        "beam": (folders.beam_jars, "Beam 2.70.0 and Flink 1.19 (190 jars, 192 MB)"),
+        "beam": (folders.beam_jars, "Beam 2.70.0 and Flink 1.19 (191 jars, 192 MB)"),
     }
     wanted = {
         name: (target, what)

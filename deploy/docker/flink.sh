@@ -9,6 +9,7 @@ export TASK_HEAP=${FLINK_TASKMANAGER_HEAP:-512m} STATE=${STATE:-/var/lib/flink}
 parallelism=${FLINK_PARALLELISM:-2} managers=${FLINK_TASKMANAGERS:-2} manager=${TASKMANAGER:-taskmanager-1}
 job_host=${FLINK_JOB_SERVER_HOST:-127.0.0.1} job_port=${FLINK_JOB_SERVER_PORT:-8099}
 artifact_port=${FLINK_ARTIFACT_PORT:-8098} expansion_port=${FLINK_EXPANSION_PORT:-8097}
+export METRICS_PORTS="${FLINK_METRICS_PORT:-9249}-$((${FLINK_METRICS_PORT:-9249} + managers))"
 export SLOTS=$(((parallelism + managers - 1) / managers))
 run=${FLINK_RUN:-/tmp/flink}
 
@@ -39,8 +40,9 @@ start() {
                 org.apache.flink.runtime.taskexecutor.TaskManagerRunner \
                 --configDir "$run" -D "taskmanager.resource-id=$manager"
             ;;
-        job-server)
-            java_on -Xmx384m org.apache.beam.runners.flink.FlinkJobServerDriver \
+        job-server) # an agent brings the jars: what the class path names is sent with each job (stack/flink.py)
+            exec java "@$here/jvm.options" -Xmx384m "-javaagent:${FLINK_JARS%/*}/classes.jar" -cp nothing.jar \
+                org.apache.beam.runners.flink.FlinkJobServerDriver \
                 "--flink-master=$JOBMANAGER_HOST:$REST_PORT" "--flink-conf-dir=$run" "--job-host=$job_host" \
                 "--job-port=$job_port" "--artifact-port=$artifact_port" --expansion-port=-1 \
                 "--artifacts-dir=$run/job-server" --clean-artifacts-per-job

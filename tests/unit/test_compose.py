@@ -57,7 +57,7 @@ OF_COMPOSE = {"GRAFANA_PASSWORD", "GRAFANA_PORT", "FACES2_VOLUMES"}
 SECTIONS_OF: dict[str, tuple[type[Section], ...]] = {
     "topics": (ServiceSettings, KafkaSettings),
     "certgen": (ServiceSettings, CertgenSettings),
-    "bridge": (ServiceSettings, KafkaSettings, MqttSettings, BridgeSettings),
+    "bridge": (ServiceSettings, KafkaSettings, MqttSettings, PostgresSettings, BridgeSettings),
     "waiting": (ServiceSettings, KafkaSettings, RedisSettings, PostgresSettings, WaitingSettings),
     "pipeline": (
         *(ServiceSettings, KafkaSettings, RedisSettings, PostgresSettings, TimescaleSettings),

@@ -99,7 +99,11 @@ def test_flink_gets_the_native_stack_s_options(
     }
     given = run([image / "flink.sh", part], env, tmp_path / "programs").splitlines()
     begin = next(number for number, each in enumerate(native.command) if each.startswith("@"))
-    elsewhere = {f"{DEPLOY}/flink": str(image), f"{folders.data}/flink-cluster/job": f"{folders.run}/flink/job"}
+    elsewhere = {
+        f"{DEPLOY}/flink": str(image),
+        f"{folders.data}/flink-cluster/job": f"{folders.run}/flink/job",
+        f"{folders.run}/flink/classes.jar": "/classes.jar",  # natively of each start, in the image beside the jars
+    }
     for here, there in elsewhere.items():
         native.command[:] = [each.replace(here, there) for each in native.command]
     assert given == native.command[begin:]
