@@ -4,7 +4,6 @@ The bridge sees all messages. Each costs it an entry in a set, which a thread of
 kept of a controller is 17 bytes in arrays, so that fleets of millions can be watched.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from faces2.io.metadata import MetadataDatabase
 from faces2.io.outage import Outage
+from faces2.service.background import Background
 from faces2.service.logs import get_logger
 from faces2.service.metrics import CONTROLLERS, SILENT_CONTROLLERS
 
@@ -74,25 +74,15 @@ class Silence:
         return places[known], known
 
 
-class SilenceWatch:
+class SilenceWatch(Background):
     """The thread that looks; it goes on with the controllers it knows while PostgreSQL is away."""
 
     def __init__(self, silence: Silence, database: MetadataDatabase, listening: Callable[[], bool]) -> None:
+        super().__init__("silence")
         self._silence = silence
         self._database = database
         self._listening = listening
         self._version: int | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="silence", daemon=True)
-
-    def start(self) -> None:
-        """Begins; returns at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends within a few seconds."""
-        self._stop.set()
-        self._thread.join(timeout=5)
 
     def look(self) -> None:
         """Counts, and names those that fell silent."""

@@ -1,34 +1,24 @@
 """How far the pipeline's group is behind in a topic, partition by partition: asked now and then, for the metrics."""
 
-import threading
 from contextlib import closing, suppress
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from faces2.io.kafka_range import ANSWER_SECONDS, range_consumer
+from faces2.service.background import Background
 from faces2.service.metrics import CONSUMER_LAG
 from faces2.service.settings import KafkaSettings
 
 LOOK_SECONDS = 5.0
 
 
-class LagWatch:
+class LagWatch(Background):
     """A thread beside the job; while Kafka is away the last figures stay, and the process is not ready."""
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
+        super().__init__("lag")
         self._settings = settings
         self._topic = topic
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lag", daemon=True)
-
-    def start(self) -> None:
-        """Begins; returns at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends soon."""
-        self._stop.set()
-        self._thread.join(timeout=5)
 
     def _run(self) -> None:
         # It reads the group's offsets; without a subscription it does not join the group.

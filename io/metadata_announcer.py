@@ -1,7 +1,6 @@
 """Announces changes of the metadata: what PostgreSQL says is in Redis within a second. One runs beside each job."""
 
 import select
-import threading
 from collections.abc import Callable
 
 import psycopg2
@@ -12,6 +11,7 @@ from faces2.io.cache import SnapshotCache
 from faces2.io.metadata import CHANNEL, Connection, connect, load_snapshot, read_version
 from faces2.io.outage import Outage
 from faces2.models.metadata import Snapshot
+from faces2.service.background import Background
 from faces2.service.logs import get_logger
 from faces2.service.metrics import METADATA_LOADS, RETRIES
 from faces2.service.settings import PostgresSettings
@@ -22,7 +22,7 @@ POLL_SECONDS = 0.25
 log = get_logger(__name__)
 
 
-class MetadataAnnouncer:
+class MetadataAnnouncer(Background):
     """A thread that LISTENs in PostgreSQL and keeps Redis at its version, also after Redis was emptied or away."""
 
     def __init__(
@@ -31,21 +31,11 @@ class MetadataAnnouncer:
         cache: SnapshotCache,
         connector: Callable[[PostgresSettings], Connection] = connect,
     ) -> None:
+        super().__init__("metadata-announcer")
         self._settings = settings
         self._cache = cache
         self._connector = connector
         self._redis = Outage("redis", redis.RedisError, POLL_SECONDS)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="metadata-announcer", daemon=True)
-
-    def start(self) -> None:
-        """Begins; returns at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends within a few seconds."""
-        self._stop.set()
-        self._thread.join(timeout=5)
 
     def _run(self) -> None:
         postgres = Outage("postgres", psycopg2.Error, 0)
