@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import urllib.request
 import zipfile
 from collections.abc import Sequence
@@ -76,6 +77,7 @@ def _taskmanager(folders: Folders, name: str) -> Program:
         lambda: _registered(name),
         "",
         needs=("jobmanager", "workers"),
+        alive=lambda: _registered_within(name, ready.PATIENT),
     )
 
 
@@ -171,6 +173,18 @@ def _registered(name: str) -> None:
     known = [each["id"] for each in _ask("taskmanagers")["taskmanagers"]]
     if name not in known:
         raise NotReadyError("not registered with the JobManager")
+
+
+def _registered_within(name: str, seconds: float) -> None:
+    """Raises late for one that the JobManager has given up, as it hangs; at once when there is no JobManager."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return _registered(name)
+        except NotReadyError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
 
 
 def _ask(path: str, seconds: float = ready.TIMEOUT) -> dict[str, list[dict[str, str]]]:

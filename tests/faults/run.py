@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -31,6 +32,15 @@ WARM_UP_SECONDS = 5.0
 SLOW_SECONDS = 30.0
 """A recovery that takes longer is pointed out."""
 NAMED = 20
+
+
+class Settings(NamedTuple):
+    """Of one run: the sequence's seed, the simulator's frames a second, Watch's hold, FLINK_MODE."""
+
+    seed: int
+    rate: float
+    hold: float
+    flink: str
 
 
 class Run:
@@ -61,6 +71,10 @@ class Run:
             if self._watch.given_up:
                 break
         self.settle()
+
+    def left_out(self) -> list[Step]:
+        """What could not be injected, as a rule since another fault had just taken what it hits: each alone now."""
+        return [replace(injection.step, alone=True) for injection in self.injections if injection.skipped]
 
     def settle(self) -> None:
         """Until every fault is over and has been recovered from, or for long enough."""
@@ -118,6 +132,7 @@ def _command(
     without: Annotated[list[str] | None, typer.Option(help="a fault to leave out; can be given again")] = None,
     seconds: Annotated[float | None, typer.Option(help="with --fault: how long each lasts")] = None,
     rate: Annotated[float, typer.Option(help="frames a second of the simulator")] = 200,
+    hold: Annotated[float, typer.Option(help="seconds that rows must flow after a fault that is alone")] = 20,
     flink: Annotated[str, typer.Option(help="FLINK_MODE of the stack: embedded or cluster")] = "embedded",
     names: Annotated[bool, typer.Option(help="print the faults' names and end")] = False,
 ) -> None:
@@ -129,7 +144,7 @@ def _command(
         return
     steps = _steps(there, count, seed, fault or [], without or [], seconds)
     with interruptible():
-        sys.exit(0 if _run(steps, seed, rate, flink, console) else 1)
+        sys.exit(0 if _run(steps, Settings(seed, rate, hold, flink), console) else 1)
 
 
 def _steps(
@@ -142,20 +157,22 @@ def _steps(
     return sequence([fault for name, fault in there.items() if name not in without], count or 20, seed)
 
 
-def _run(steps: list[Step], seed: int, rate: float, flink: str, console: Console) -> bool:
+def _run(steps: list[Step], given: Settings, console: Console) -> bool:
+    seed = given.seed
     console.print(f"seed {seed}: {len(steps)} faults")
     report.forget(rig.FOLDER.parent)
-    with rig.running(console, flink) as stack:
+    with rig.running(console, given.flink) as stack:
         journal = stack.folders.run / "journal.jsonl"
         snapshot = _snapshot()
-        watch = Watch(stack.supervisor, snapshot)
+        watch = Watch(stack.supervisor, snapshot, given.hold)
         field = Field(stack, Frames(snapshot, seed, journal, stack.folders.run), random.Random(seed))
         began = time.monotonic()
-        load_ = Load(journal, rate, stack.folders.logs / "load.log")
+        load_ = Load(journal, given.rate, stack.folders.logs / "load.log")
         run = Run(field, watch, console)
         try:
             time.sleep(WARM_UP_SECONDS)
             run.play(steps)
+            run.play(run.left_out())
             _wait_ready(stack)
             console.print(load_.stop())
             found = check(journal)

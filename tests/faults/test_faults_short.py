@@ -30,7 +30,7 @@ NEED_ROOT = {"database-disk-full"}
 @pytest.mark.parametrize(("flink", "names"), [("embedded", EMBEDDED), ("cluster", CLUSTER)])
 def test_nothing_is_lost_to_a_fault_of_each_sort(flink: str, names: tuple[str, ...]) -> None:
     chosen = [word for name in names for word in ("--fault", name)]
-    command = [sys.executable, "-m", "tests.faults", "--flink", flink, "--seconds", "5", *chosen]
+    command = [sys.executable, "-m", "tests.faults", "--flink", flink, "--seconds", "5", "--hold", "3", *chosen]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     run = orjson.loads((ROOT / "out" / "faults" / "latest.json").read_bytes())

@@ -19,9 +19,6 @@ from tests.faults.sequence import Step
 LOOK_SECONDS = 0.25
 STALE_SECONDS = 5.0
 """A sensor whose newest row is older does not flow."""
-HOLD_SECONDS = 20.0
-"""A fault that is measured has been recovered from when rows flow for so long: some show their effect late, as a
-JobManager that is gone while its tasks still run."""
 NEWEST = """
 SELECT device_id, max(timestamp) FROM decoded_data
 WHERE timestamp > %s AND timestamp < now() + interval '1 s' AND device_id = ANY(%s) GROUP BY device_id
@@ -57,8 +54,11 @@ class Injection:
 class Watch:
     """A thread that looks at the table and at the supervisor."""
 
-    def __init__(self, supervisor: Supervisor, snapshot: Snapshot) -> None:
+    def __init__(self, supervisor: Supervisor, snapshot: Snapshot, hold: float) -> None:
+        """A fault that is alone has been recovered from when rows flow for `hold` seconds: some show their effect late,
+        as a JobManager that is gone while its tasks still run."""
         self._supervisor = supervisor
+        self._hold = hold
         self._devices = sorted(sensor.device_id for sensor in snapshot.sensors.values())
         self._waiting: list[Injection] = []
         self._lock = threading.Lock()
@@ -123,7 +123,7 @@ class Watch:
                 injection.flowing = None
                 continue
             injection.flowing = injection.flowing or now
-            if not injection.step.alone or now - injection.flowing >= HOLD_SECONDS:
+            if not injection.step.alone or now - injection.flowing >= self._hold:
                 injection.recovered = injection.flowing
 
     def _forget(self) -> None:

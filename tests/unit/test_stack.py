@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import socket
+import time
 import xmlrpc.client
 import zipfile
 from dataclasses import replace
@@ -16,14 +17,14 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from faces2.service.settings import SECTIONS, FlinkSettings, TimescaleSettings, variable
-from faces2.stack import debian, environment, jars, postgres, shell
+from faces2.stack import debian, environment, flink, jars, postgres, shell
 from faces2.stack.commands import alone
 from faces2.stack.environment import Folders, fill, with_passwords, write
-from faces2.stack.flink import _write_agent
 from faces2.stack.install import _fetch_timescale
 from faces2.stack.preflight import Port, check_ports, check_room, why_closed
 from faces2.stack.program import Program
 from faces2.stack.programs import programs
+from faces2.stack.ready import NotReadyError
 from faces2.stack.report import Report
 from faces2.stack.shell import StackError, die_with_parent, said
 from faces2.stack.supervisor import Supervisor, configuration
@@ -100,11 +101,26 @@ def test_the_job_server_s_jars_are_in_a_manifest(tmp_path: Path) -> None:
     jars = [tmp_path / f"{'long-name-' * 9}{number}.jar" for number in range(2)]
     for jar in jars:
         jar.touch()
-    _write_agent(tmp_path / "run" / "classes.jar", tmp_path)
+    flink._write_agent(tmp_path / "run" / "classes.jar", tmp_path)
     with zipfile.ZipFile(tmp_path / "run" / "classes.jar") as agent:
         lines = agent.read("META-INF/MANIFEST.MF").decode().splitlines()
     assert max(map(len, lines)) <= 72
     assert "Class-Path: " + " ".join(jar.as_uri() for jar in jars) in "\n".join(lines).replace("\n ", "").splitlines()
+
+
+def test_a_taskmanager_that_hangs_is_told_from_a_jobmanager_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [{"id": "taskmanager-1"}]
+    monkeypatch.setattr(flink, "_ask", lambda _: {"taskmanagers": known})
+    flink._registered_within("taskmanager-1", 0)
+    began = time.monotonic()
+    with pytest.raises(NotReadyError, match="not registered"):
+        flink._registered_within("taskmanager-2", 0.6)
+    assert time.monotonic() - began > 0.6
+    monkeypatch.setattr(flink, "_ask", lambda _: socket.create_connection(("127.0.0.1", 1)))
+    began = time.monotonic()
+    with pytest.raises(ConnectionRefusedError):
+        flink._registered_within("taskmanager-1", 60)
+    assert time.monotonic() - began < 30
 
 
 def test_flink_as_a_cluster(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
