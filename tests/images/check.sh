@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 cache=$1 out=$PWD/out/images
 compose=$cache/compose-2.32.4
-base=$cache/stand-in-base.tar
+base=$cache/stand-in-jdk.tar
 
 fail() { echo "images-check: $*" >&2; exit 1; }
 ok() { echo "  ✓ $*"; }
@@ -51,7 +51,7 @@ make_stand_in() {
     if [ ! -f "$base" ]; then
         echo "... the stand-in base, from Debian 12"
         mmdebstrap --quiet --variant=minbase \
-            --include=python3-venv,python3-pip,openjdk-17-jre-headless,maven,ca-certificates bookworm "$base.part.tar"
+            --include=python3-venv,python3-pip,openjdk-17-jdk-headless,maven,ca-certificates bookworm "$base.part.tar"
         mv "$base.part.tar" "$base"
     fi
     local context=$out/base name
