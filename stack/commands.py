@@ -171,13 +171,13 @@ def _start(
     with alone(folders), Report(console) as report:
         if environment.write_dotenv():
             report.say(f"Wrote {folders.home / '.env'} with new passwords.")
-        for setting in environment.choose(chosen):
-            report.say(f"Wrote {setting} into {folders.home / '.env'}.")
-        mode = load(FlinkSettings).mode
         supervisor = Supervisor(folders)
         was_running = supervisor.running()
+        mode = chosen.get("FLINK_MODE") or load(FlinkSettings).mode
         if was_running and ("jobmanager" in supervisor.states()) != (mode == "cluster"):
             raise StackError(f"The stack runs, and not with FLINK_MODE={mode}: `faces2 down` first.")
+        for setting in environment.choose(chosen):
+            report.say(f"Wrote {setting} into {folders.home / '.env'}.")
         install(folders, report)
         parts = programs(folders)
         states = supervisor.states()
